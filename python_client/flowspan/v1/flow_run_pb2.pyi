@@ -1,6 +1,8 @@
 import datetime
 
+from flowspan.v1 import code_location_pb2 as _code_location_pb2
 from flowspan.v1 import payload_pb2 as _payload_pb2
+from flowspan.v1 import run_input_pb2 as _run_input_pb2
 from flowspan.v1 import state_pb2 as _state_pb2
 from flowspan.v1 import trace_pb2 as _trace_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
@@ -14,7 +16,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class FlowRun(_message.Message):
-    __slots__ = ("id", "flow_id", "flow_name", "name", "parent_run_id", "root_run_id", "state", "attempt", "tags", "parameters", "create_time", "start_time", "end_time", "run_duration", "trace", "flow_version", "session_id", "transition_count")
+    __slots__ = ("id", "flow_id", "flow_name", "name", "parent_run_id", "root_run_id", "state", "attempt", "tags", "parameters", "create_time", "start_time", "end_time", "run_duration", "trace", "flow_version", "session_id", "transition_count", "description", "max_attempts", "inputs", "code")
     ID_FIELD_NUMBER: _ClassVar[int]
     FLOW_ID_FIELD_NUMBER: _ClassVar[int]
     FLOW_NAME_FIELD_NUMBER: _ClassVar[int]
@@ -33,6 +35,10 @@ class FlowRun(_message.Message):
     FLOW_VERSION_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     TRANSITION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    MAX_ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
     id: str
     flow_id: str
     flow_name: str
@@ -51,4 +57,8 @@ class FlowRun(_message.Message):
     flow_version: str
     session_id: str
     transition_count: int
-    def __init__(self, id: _Optional[str] = ..., flow_id: _Optional[str] = ..., flow_name: _Optional[str] = ..., name: _Optional[str] = ..., parent_run_id: _Optional[str] = ..., root_run_id: _Optional[str] = ..., state: _Optional[_Union[_state_pb2.State, _Mapping]] = ..., attempt: _Optional[int] = ..., tags: _Optional[_Iterable[str]] = ..., parameters: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., run_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., trace: _Optional[_Union[_trace_pb2.TraceContext, _Mapping]] = ..., flow_version: _Optional[str] = ..., session_id: _Optional[str] = ..., transition_count: _Optional[int] = ...) -> None: ...
+    description: str
+    max_attempts: int
+    inputs: _containers.RepeatedCompositeFieldContainer[_run_input_pb2.RunInput]
+    code: _code_location_pb2.CodeLocation
+    def __init__(self, id: _Optional[str] = ..., flow_id: _Optional[str] = ..., flow_name: _Optional[str] = ..., name: _Optional[str] = ..., parent_run_id: _Optional[str] = ..., root_run_id: _Optional[str] = ..., state: _Optional[_Union[_state_pb2.State, _Mapping]] = ..., attempt: _Optional[int] = ..., tags: _Optional[_Iterable[str]] = ..., parameters: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., run_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., trace: _Optional[_Union[_trace_pb2.TraceContext, _Mapping]] = ..., flow_version: _Optional[str] = ..., session_id: _Optional[str] = ..., transition_count: _Optional[int] = ..., description: _Optional[str] = ..., max_attempts: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[_run_input_pb2.RunInput, _Mapping]]] = ..., code: _Optional[_Union[_code_location_pb2.CodeLocation, _Mapping]] = ...) -> None: ...

@@ -116,3 +116,21 @@ class ListFlowRunTransitionsResponse(_message.Message):
     transitions: _containers.RepeatedCompositeFieldContainer[_transition_pb2.Transition]
     next_page_token: str
     def __init__(self, transitions: _Optional[_Iterable[_Union[_transition_pb2.Transition, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class CancelFlowRunRequest(_message.Message):
+    __slots__ = ("id", "reason")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    reason: str
+    def __init__(self, id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class CancelFlowRunResponse(_message.Message):
+    __slots__ = ("verdict", "flow_run", "asked_run_count")
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    FLOW_RUN_FIELD_NUMBER: _ClassVar[int]
+    ASKED_RUN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    verdict: _verdict_pb2.Verdict
+    flow_run: _flow_run_pb2.FlowRun
+    asked_run_count: int
+    def __init__(self, verdict: _Optional[_Union[_verdict_pb2.Verdict, _Mapping]] = ..., flow_run: _Optional[_Union[_flow_run_pb2.FlowRun, _Mapping]] = ..., asked_run_count: _Optional[int] = ...) -> None: ...

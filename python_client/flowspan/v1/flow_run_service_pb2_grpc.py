@@ -66,6 +66,11 @@ class FlowRunServiceStub(object):
                 request_serializer=flowspan_dot_v1_dot_flow__run__service__pb2.SetFlowRunStateRequest.SerializeToString,
                 response_deserializer=flowspan_dot_v1_dot_flow__run__service__pb2.SetFlowRunStateResponse.FromString,
                 _registered_method=True)
+        self.CancelFlowRun = channel.unary_unary(
+                '/flowspan.v1.FlowRunService/CancelFlowRun',
+                request_serializer=flowspan_dot_v1_dot_flow__run__service__pb2.CancelFlowRunRequest.SerializeToString,
+                response_deserializer=flowspan_dot_v1_dot_flow__run__service__pb2.CancelFlowRunResponse.FromString,
+                _registered_method=True)
         self.ListFlowRunTransitions = channel.unary_unary(
                 '/flowspan.v1.FlowRunService/ListFlowRunTransitions',
                 request_serializer=flowspan_dot_v1_dot_flow__run__service__pb2.ListFlowRunTransitionsRequest.SerializeToString,
@@ -79,9 +84,10 @@ class FlowRunServiceServicer(object):
     """
 
     def CreateFlowRun(self, request, context):
-        """Create a run that no process executes yet. Idempotent by the id.
+        """Create a run that no process executes yet. Idempotent by the id. Without a parent_run_id, the
+        parent is the run that the header "flowspan-run" of the call names, if any.
         ALREADY_EXISTS: the id is taken by a run with different content. INVALID_ARGUMENT: an invalid
-        field.
+        field. FAILED_PRECONDITION: the parent is being cancelled, or was.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,10 +129,22 @@ class FlowRunServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SetFlowRunState(self, request, context):
-        """Request a transition. Request CANCELLING to cancel a run: the process that executes it is
-        notified at once, and a run without such a process becomes CANCELLED directly.
+        """Request a transition of this run alone. Use CancelFlowRun to cancel a run with all runs that it
+        called. If CANCELLING is requested here, the process that executes the run is notified at once,
+        and a run without such a process becomes CANCELLED directly.
         NOT_FOUND: the run does not exist. A transition that breaks the rules is a verdict, not an
         error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelFlowRun(self, request, context):
+        """Cancel a run and all runs that it called, in whichever processes they run. Each process that
+        executes a run of the tree is asked to stop its topmost ones; runs without a process become
+        CANCELLED directly. Runs that are created below later are refused with the verdict ABORT
+        (parent_is_cancelled). Idempotent: another call asks again.
+        NOT_FOUND: the run does not exist. A run that has ended is a verdict, not an error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -172,6 +190,11 @@ def add_FlowRunServiceServicer_to_server(servicer, server):
                     servicer.SetFlowRunState,
                     request_deserializer=flowspan_dot_v1_dot_flow__run__service__pb2.SetFlowRunStateRequest.FromString,
                     response_serializer=flowspan_dot_v1_dot_flow__run__service__pb2.SetFlowRunStateResponse.SerializeToString,
+            ),
+            'CancelFlowRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelFlowRun,
+                    request_deserializer=flowspan_dot_v1_dot_flow__run__service__pb2.CancelFlowRunRequest.FromString,
+                    response_serializer=flowspan_dot_v1_dot_flow__run__service__pb2.CancelFlowRunResponse.SerializeToString,
             ),
             'ListFlowRunTransitions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListFlowRunTransitions,
@@ -343,6 +366,33 @@ class FlowRunService(object):
             '/flowspan.v1.FlowRunService/SetFlowRunState',
             flowspan_dot_v1_dot_flow__run__service__pb2.SetFlowRunStateRequest.SerializeToString,
             flowspan_dot_v1_dot_flow__run__service__pb2.SetFlowRunStateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelFlowRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flowspan.v1.FlowRunService/CancelFlowRun',
+            flowspan_dot_v1_dot_flow__run__service__pb2.CancelFlowRunRequest.SerializeToString,
+            flowspan_dot_v1_dot_flow__run__service__pb2.CancelFlowRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

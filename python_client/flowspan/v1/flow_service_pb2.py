@@ -25,13 +25,18 @@ _sym_db = _symbol_database.Default()
 from flowspan.v1 import flow_pb2 as flowspan_dot_v1_dot_flow__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x66lowspan/v1/flow_service.proto\x12\x0b\x66lowspan.v1\x1a\x16\x66lowspan/v1/flow.proto\"5\n\x0eGetFlowRequest\x12\x0c\n\x02id\x18\x01 \x01(\tH\x00\x12\x0e\n\x04name\x18\x02 \x01(\tH\x00\x42\x05\n\x03key\"2\n\x0fGetFlowResponse\x12\x1f\n\x04\x66low\x18\x01 \x01(\x0b\x32\x11.flowspan.v1.Flow\"9\n\x10ListFlowsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"N\n\x11ListFlowsResponse\x12 \n\x05\x66lows\x18\x01 \x03(\x0b\x32\x11.flowspan.v1.Flow\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x9f\x01\n\x0b\x46lowService\x12\x44\n\x07GetFlow\x12\x1b.flowspan.v1.GetFlowRequest\x1a\x1c.flowspan.v1.GetFlowResponse\x12J\n\tListFlows\x12\x1d.flowspan.v1.ListFlowsRequest\x1a\x1e.flowspan.v1.ListFlowsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x66lowspan/v1/flow_service.proto\x12\x0b\x66lowspan.v1\x1a\x16\x66lowspan/v1/flow.proto\"5\n\x0eGetFlowRequest\x12\x0c\n\x02id\x18\x01 \x01(\tH\x00\x12\x0e\n\x04name\x18\x02 \x01(\tH\x00\x42\x05\n\x03key\"2\n\x0fGetFlowResponse\x12\x1f\n\x04\x66low\x18\x01 \x01(\x0b\x32\x11.flowspan.v1.Flow\"9\n\x10ListFlowsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"N\n\x11ListFlowsResponse\x12 \n\x05\x66lows\x18\x01 \x03(\x0b\x32\x11.flowspan.v1.Flow\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xa9\x01\n\x0b\x46lowService\x12I\n\x07GetFlow\x12\x1b.flowspan.v1.GetFlowRequest\x1a\x1c.flowspan.v1.GetFlowResponse\"\x03\x90\x02\x01\x12O\n\tListFlows\x12\x1d.flowspan.v1.ListFlowsRequest\x1a\x1e.flowspan.v1.ListFlowsResponse\"\x03\x90\x02\x01\x42H\n\x0f\x64\x65v.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\x0b\x46lowspan.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flowspan.v1.flow_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.flowspan.v1P\001Z%flowspan.dev/go/flowspanpb;flowspanpb\252\002\013Flowspan.V1'
+  _globals['_FLOWSERVICE'].methods_by_name['GetFlow']._loaded_options = None
+  _globals['_FLOWSERVICE'].methods_by_name['GetFlow']._serialized_options = b'\220\002\001'
+  _globals['_FLOWSERVICE'].methods_by_name['ListFlows']._loaded_options = None
+  _globals['_FLOWSERVICE'].methods_by_name['ListFlows']._serialized_options = b'\220\002\001'
   _globals['_GETFLOWREQUEST']._serialized_start=71
   _globals['_GETFLOWREQUEST']._serialized_end=124
   _globals['_GETFLOWRESPONSE']._serialized_start=126
@@ -41,5 +46,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTFLOWSRESPONSE']._serialized_start=237
   _globals['_LISTFLOWSRESPONSE']._serialized_end=315
   _globals['_FLOWSERVICE']._serialized_start=318
-  _globals['_FLOWSERVICE']._serialized_end=477
+  _globals['_FLOWSERVICE']._serialized_end=487
 # @@protoc_insertion_point(module_scope)

@@ -25,19 +25,24 @@ _sym_db = _symbol_database.Default()
 from flowspan.v1 import label_pb2 as flowspan_dot_v1_dot_label__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66lowspan/v1/label_service.proto\x12\x0b\x66lowspan.v1\x1a\x17\x66lowspan/v1/label.proto\"\xa2\x01\n\x10SetLabelsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x39\n\x06labels\x18\x02 \x03(\x0b\x32).flowspan.v1.SetLabelsRequest.LabelsEntry\x12\x14\n\x0cremoved_keys\x18\x03 \x03(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"~\n\x11SetLabelsResponse\x12:\n\x06labels\x18\x01 \x03(\x0b\x32*.flowspan.v1.SetLabelsResponse.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\"\n\x10GetLabelsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"~\n\x11GetLabelsResponse\x12:\n\x06labels\x18\x01 \x03(\x0b\x32*.flowspan.v1.GetLabelsResponse.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"e\n\x11ListLabelsRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\x05value\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\tB\x08\n\x06_value\"Q\n\x12ListLabelsResponse\x12\"\n\x06labels\x18\x01 \x03(\x0b\x32\x12.flowspan.v1.Label\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xf5\x01\n\x0cLabelService\x12J\n\tSetLabels\x12\x1d.flowspan.v1.SetLabelsRequest\x1a\x1e.flowspan.v1.SetLabelsResponse\x12J\n\tGetLabels\x12\x1d.flowspan.v1.GetLabelsRequest\x1a\x1e.flowspan.v1.GetLabelsResponse\x12M\n\nListLabels\x12\x1e.flowspan.v1.ListLabelsRequest\x1a\x1f.flowspan.v1.ListLabelsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66lowspan/v1/label_service.proto\x12\x0b\x66lowspan.v1\x1a\x17\x66lowspan/v1/label.proto\"\xa2\x01\n\x10SetLabelsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x39\n\x06labels\x18\x02 \x03(\x0b\x32).flowspan.v1.SetLabelsRequest.LabelsEntry\x12\x14\n\x0cremoved_keys\x18\x03 \x03(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"~\n\x11SetLabelsResponse\x12:\n\x06labels\x18\x01 \x03(\x0b\x32*.flowspan.v1.SetLabelsResponse.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\"\n\x10GetLabelsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"~\n\x11GetLabelsResponse\x12:\n\x06labels\x18\x01 \x03(\x0b\x32*.flowspan.v1.GetLabelsResponse.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"e\n\x11ListLabelsRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\x05value\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\tB\x08\n\x06_value\"Q\n\x12ListLabelsResponse\x12\"\n\x06labels\x18\x01 \x03(\x0b\x32\x12.flowspan.v1.Label\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xff\x01\n\x0cLabelService\x12J\n\tSetLabels\x12\x1d.flowspan.v1.SetLabelsRequest\x1a\x1e.flowspan.v1.SetLabelsResponse\x12O\n\tGetLabels\x12\x1d.flowspan.v1.GetLabelsRequest\x1a\x1e.flowspan.v1.GetLabelsResponse\"\x03\x90\x02\x01\x12R\n\nListLabels\x12\x1e.flowspan.v1.ListLabelsRequest\x1a\x1f.flowspan.v1.ListLabelsResponse\"\x03\x90\x02\x01\x42H\n\x0f\x64\x65v.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\x0b\x46lowspan.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flowspan.v1.label_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.flowspan.v1P\001Z%flowspan.dev/go/flowspanpb;flowspanpb\252\002\013Flowspan.V1'
   _globals['_SETLABELSREQUEST_LABELSENTRY']._loaded_options = None
   _globals['_SETLABELSREQUEST_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_SETLABELSRESPONSE_LABELSENTRY']._loaded_options = None
   _globals['_SETLABELSRESPONSE_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_GETLABELSRESPONSE_LABELSENTRY']._loaded_options = None
   _globals['_GETLABELSRESPONSE_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_LABELSERVICE'].methods_by_name['GetLabels']._loaded_options = None
+  _globals['_LABELSERVICE'].methods_by_name['GetLabels']._serialized_options = b'\220\002\001'
+  _globals['_LABELSERVICE'].methods_by_name['ListLabels']._loaded_options = None
+  _globals['_LABELSERVICE'].methods_by_name['ListLabels']._serialized_options = b'\220\002\001'
   _globals['_SETLABELSREQUEST']._serialized_start=74
   _globals['_SETLABELSREQUEST']._serialized_end=236
   _globals['_SETLABELSREQUEST_LABELSENTRY']._serialized_start=191
@@ -57,5 +62,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTLABELSRESPONSE']._serialized_start=633
   _globals['_LISTLABELSRESPONSE']._serialized_end=714
   _globals['_LABELSERVICE']._serialized_start=717
-  _globals['_LABELSERVICE']._serialized_end=962
+  _globals['_LABELSERVICE']._serialized_end=972
 # @@protoc_insertion_point(module_scope)

@@ -25,13 +25,14 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x66lowspan/v1/log.proto\x12\x0b\x66lowspan.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfc\x01\n\tLogRecord\x12\x10\n\x08position\x18\x01 \x01(\x03\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12$\n\x05level\x18\x03 \x01(\x0e\x32\x15.flowspan.v1.LogLevel\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06logger\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x10\n\x08trace_id\x18\x07 \x01(\t\x12\x0f\n\x07span_id\x18\x08 \x01(\t\x12\x13\n\x0b\x63hunk_index\x18\t \x01(\x05\x12\x13\n\x0b\x63hunk_count\x18\n \x01(\x05\x12\x0f\n\x07\x61ttempt\x18\x0b \x01(\x05*\x92\x01\n\x08LogLevel\x12\x19\n\x15LOG_LEVEL_UNSPECIFIED\x10\x00\x12\x13\n\x0fLOG_LEVEL_DEBUG\x10\n\x12\x12\n\x0eLOG_LEVEL_INFO\x10\x14\x12\x15\n\x11LOG_LEVEL_WARNING\x10\x1e\x12\x13\n\x0fLOG_LEVEL_ERROR\x10(\x12\x16\n\x12LOG_LEVEL_CRITICAL\x10\x32\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x66lowspan/v1/log.proto\x12\x0b\x66lowspan.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfc\x01\n\tLogRecord\x12\x10\n\x08position\x18\x01 \x01(\x03\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12$\n\x05level\x18\x03 \x01(\x0e\x32\x15.flowspan.v1.LogLevel\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06logger\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x10\n\x08trace_id\x18\x07 \x01(\t\x12\x0f\n\x07span_id\x18\x08 \x01(\t\x12\x13\n\x0b\x63hunk_index\x18\t \x01(\x05\x12\x13\n\x0b\x63hunk_count\x18\n \x01(\x05\x12\x0f\n\x07\x61ttempt\x18\x0b \x01(\x05*\x92\x01\n\x08LogLevel\x12\x19\n\x15LOG_LEVEL_UNSPECIFIED\x10\x00\x12\x13\n\x0fLOG_LEVEL_DEBUG\x10\n\x12\x12\n\x0eLOG_LEVEL_INFO\x10\x14\x12\x15\n\x11LOG_LEVEL_WARNING\x10\x1e\x12\x13\n\x0fLOG_LEVEL_ERROR\x10(\x12\x16\n\x12LOG_LEVEL_CRITICAL\x10\x32\x42H\n\x0f\x64\x65v.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\x0b\x46lowspan.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flowspan.v1.log_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.flowspan.v1P\001Z%flowspan.dev/go/flowspanpb;flowspanpb\252\002\013Flowspan.V1'
   _globals['_LOGLEVEL']._serialized_start=327
   _globals['_LOGLEVEL']._serialized_end=473
   _globals['_LOGRECORD']._serialized_start=72

@@ -26,15 +26,18 @@ from flowspan.v1 import log_pb2 as flowspan_dot_v1_dot_log__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66lowspan/v1/log_service.proto\x12\x0b\x66lowspan.v1\x1a\x15\x66lowspan/v1/log.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x92\x02\n\x0fListLogsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x1b\n\x13include_descendants\x18\x02 \x01(\x08\x12(\n\tmin_level\x18\x03 \x01(\x0e\x32\x15.flowspan.v1.LogLevel\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\x12\x0f\n\x07loggers\x18\x06 \x03(\t\x12\x30\n\x0clogged_after\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10message_contains\x18\x08 \x01(\t\x12$\n\x05order\x18\t \x01(\x0e\x32\x15.flowspan.v1.LogOrder\"w\n\x10ListLogsResponse\x12$\n\x04logs\x18\x01 \x03(\x0b\x32\x16.flowspan.v1.LogRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12$\n\x05order\x18\x03 \x01(\x0e\x32\x15.flowspan.v1.LogOrder\"\xdd\x01\n\x0fTailLogsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x1b\n\x13include_descendants\x18\x02 \x01(\x08\x12(\n\tmin_level\x18\x03 \x01(\x0e\x32\x15.flowspan.v1.LogLevel\x12\x16\n\x0e\x61\x66ter_position\x18\x04 \x01(\x03\x12\x0f\n\x07loggers\x18\x05 \x03(\t\x12\x30\n\x0clogged_after\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10message_contains\x18\x07 \x01(\t\"8\n\x10TailLogsResponse\x12$\n\x04logs\x18\x01 \x03(\x0b\x32\x16.flowspan.v1.LogRecord*]\n\x08LogOrder\x12\x19\n\x15LOG_ORDER_UNSPECIFIED\x10\x00\x12\x1a\n\x16LOG_ORDER_OLDEST_FIRST\x10\x01\x12\x1a\n\x16LOG_ORDER_NEWEST_FIRST\x10\x02\x32\xa0\x01\n\nLogService\x12G\n\x08ListLogs\x12\x1c.flowspan.v1.ListLogsRequest\x1a\x1d.flowspan.v1.ListLogsResponse\x12I\n\x08TailLogs\x12\x1c.flowspan.v1.TailLogsRequest\x1a\x1d.flowspan.v1.TailLogsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66lowspan/v1/log_service.proto\x12\x0b\x66lowspan.v1\x1a\x15\x66lowspan/v1/log.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x92\x02\n\x0fListLogsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x1b\n\x13include_descendants\x18\x02 \x01(\x08\x12(\n\tmin_level\x18\x03 \x01(\x0e\x32\x15.flowspan.v1.LogLevel\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\x12\x0f\n\x07loggers\x18\x06 \x03(\t\x12\x30\n\x0clogged_after\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10message_contains\x18\x08 \x01(\t\x12$\n\x05order\x18\t \x01(\x0e\x32\x15.flowspan.v1.LogOrder\"w\n\x10ListLogsResponse\x12$\n\x04logs\x18\x01 \x03(\x0b\x32\x16.flowspan.v1.LogRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12$\n\x05order\x18\x03 \x01(\x0e\x32\x15.flowspan.v1.LogOrder\"\xdd\x01\n\x0fTailLogsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x1b\n\x13include_descendants\x18\x02 \x01(\x08\x12(\n\tmin_level\x18\x03 \x01(\x0e\x32\x15.flowspan.v1.LogLevel\x12\x16\n\x0e\x61\x66ter_position\x18\x04 \x01(\x03\x12\x0f\n\x07loggers\x18\x05 \x03(\t\x12\x30\n\x0clogged_after\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10message_contains\x18\x07 \x01(\t\"J\n\x10TailLogsResponse\x12$\n\x04logs\x18\x01 \x03(\x0b\x32\x16.flowspan.v1.LogRecord\x12\x10\n\x08position\x18\x02 \x01(\x03*]\n\x08LogOrder\x12\x19\n\x15LOG_ORDER_UNSPECIFIED\x10\x00\x12\x1a\n\x16LOG_ORDER_OLDEST_FIRST\x10\x01\x12\x1a\n\x16LOG_ORDER_NEWEST_FIRST\x10\x02\x32\xa5\x01\n\nLogService\x12L\n\x08ListLogs\x12\x1c.flowspan.v1.ListLogsRequest\x1a\x1d.flowspan.v1.ListLogsResponse\"\x03\x90\x02\x01\x12I\n\x08TailLogs\x12\x1c.flowspan.v1.TailLogsRequest\x1a\x1d.flowspan.v1.TailLogsResponse0\x01\x42H\n\x0f\x64\x65v.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\x0b\x46lowspan.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flowspan.v1.log_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
-  _globals['_LOGORDER']._serialized_start=782
-  _globals['_LOGORDER']._serialized_end=875
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.flowspan.v1P\001Z%flowspan.dev/go/flowspanpb;flowspanpb\252\002\013Flowspan.V1'
+  _globals['_LOGSERVICE'].methods_by_name['ListLogs']._loaded_options = None
+  _globals['_LOGSERVICE'].methods_by_name['ListLogs']._serialized_options = b'\220\002\001'
+  _globals['_LOGORDER']._serialized_start=800
+  _globals['_LOGORDER']._serialized_end=893
   _globals['_LISTLOGSREQUEST']._serialized_start=103
   _globals['_LISTLOGSREQUEST']._serialized_end=377
   _globals['_LISTLOGSRESPONSE']._serialized_start=379
@@ -42,7 +45,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TAILLOGSREQUEST']._serialized_start=501
   _globals['_TAILLOGSREQUEST']._serialized_end=722
   _globals['_TAILLOGSRESPONSE']._serialized_start=724
-  _globals['_TAILLOGSRESPONSE']._serialized_end=780
-  _globals['_LOGSERVICE']._serialized_start=878
-  _globals['_LOGSERVICE']._serialized_end=1038
+  _globals['_TAILLOGSRESPONSE']._serialized_end=798
+  _globals['_LOGSERVICE']._serialized_start=896
+  _globals['_LOGSERVICE']._serialized_end=1061
 # @@protoc_insertion_point(module_scope)

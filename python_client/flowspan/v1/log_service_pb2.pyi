@@ -71,7 +71,9 @@ class TailLogsRequest(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., include_descendants: bool = ..., min_level: _Optional[_Union[_log_pb2.LogLevel, str]] = ..., after_position: _Optional[int] = ..., loggers: _Optional[_Iterable[str]] = ..., logged_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., message_contains: _Optional[str] = ...) -> None: ...
 
 class TailLogsResponse(_message.Message):
-    __slots__ = ("logs",)
+    __slots__ = ("logs", "position")
     LOGS_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
     logs: _containers.RepeatedCompositeFieldContainer[_log_pb2.LogRecord]
-    def __init__(self, logs: _Optional[_Iterable[_Union[_log_pb2.LogRecord, _Mapping]]] = ...) -> None: ...
+    position: int
+    def __init__(self, logs: _Optional[_Iterable[_Union[_log_pb2.LogRecord, _Mapping]]] = ..., position: _Optional[int] = ...) -> None: ...

@@ -26,13 +26,16 @@ from flowspan.v1 import report_pb2 as flowspan_dot_v1_dot_report__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n flowspan/v1/report_service.proto\x12\x0b\x66lowspan.v1\x1a\x18\x66lowspan/v1/report.proto\x1a\x1egoogle/protobuf/duration.proto\"\xb8\x01\n\rReportRequest\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.flowspan.v1.HelloH\x00\x12#\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x12.flowspan.v1.BatchH\x00\x12+\n\theartbeat\x18\x03 \x01(\x0b\x32\x16.flowspan.v1.HeartbeatH\x00\x12\'\n\x07goodbye\x18\x04 \x01(\x0b\x32\x14.flowspan.v1.GoodbyeH\x00\x42\x07\n\x05\x66rame\"\x8c\x01\n\x0eReportResponse\x12\'\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.flowspan.v1.WelcomeH\x00\x12\x1f\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x10.flowspan.v1.AckH\x00\x12\'\n\x07\x63ommand\x18\x03 \x01(\x0b\x32\x14.flowspan.v1.CommandH\x00\x42\x07\n\x05\x66rame\"k\n\x12ReportBatchRequest\x12!\n\x05hello\x18\x01 \x01(\x0b\x32\x12.flowspan.v1.Hello\x12!\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x12.flowspan.v1.Batch\x12\x0f\n\x07goodbye\x18\x03 \x01(\x08\"\x86\x01\n\x13ReportBatchResponse\x12\x1d\n\x03\x61\x63k\x18\x01 \x01(\x0b\x32\x10.flowspan.v1.Ack\x12&\n\x08\x63ommands\x18\x02 \x03(\x0b\x32\x14.flowspan.v1.Command\x12(\n\x05lease\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration2\xa8\x01\n\rReportService\x12\x45\n\x06Report\x12\x1a.flowspan.v1.ReportRequest\x1a\x1b.flowspan.v1.ReportResponse(\x01\x30\x01\x12P\n\x0bReportBatch\x12\x1f.flowspan.v1.ReportBatchRequest\x1a .flowspan.v1.ReportBatchResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n flowspan/v1/report_service.proto\x12\x0b\x66lowspan.v1\x1a\x18\x66lowspan/v1/report.proto\x1a\x1egoogle/protobuf/duration.proto\"\xb8\x01\n\rReportRequest\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.flowspan.v1.HelloH\x00\x12#\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x12.flowspan.v1.BatchH\x00\x12+\n\theartbeat\x18\x03 \x01(\x0b\x32\x16.flowspan.v1.HeartbeatH\x00\x12\'\n\x07goodbye\x18\x04 \x01(\x0b\x32\x14.flowspan.v1.GoodbyeH\x00\x42\x07\n\x05\x66rame\"\x8c\x01\n\x0eReportResponse\x12\'\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.flowspan.v1.WelcomeH\x00\x12\x1f\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x10.flowspan.v1.AckH\x00\x12\'\n\x07\x63ommand\x18\x03 \x01(\x0b\x32\x14.flowspan.v1.CommandH\x00\x42\x07\n\x05\x66rame\"k\n\x12ReportBatchRequest\x12!\n\x05hello\x18\x01 \x01(\x0b\x32\x12.flowspan.v1.Hello\x12!\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x12.flowspan.v1.Batch\x12\x0f\n\x07goodbye\x18\x03 \x01(\x08\"\xad\x01\n\x13ReportBatchResponse\x12\x1d\n\x03\x61\x63k\x18\x01 \x01(\x0b\x32\x10.flowspan.v1.Ack\x12&\n\x08\x63ommands\x18\x02 \x03(\x0b\x32\x14.flowspan.v1.Command\x12(\n\x05lease\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x07welcome\x18\x04 \x01(\x0b\x32\x14.flowspan.v1.Welcome\":\n\x14WatchCommandsRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\x0c\">\n\x15WatchCommandsResponse\x12%\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x14.flowspan.v1.Command2\x87\x02\n\rReportService\x12\x45\n\x06Report\x12\x1a.flowspan.v1.ReportRequest\x1a\x1b.flowspan.v1.ReportResponse(\x01\x30\x01\x12U\n\x0bReportBatch\x12\x1f.flowspan.v1.ReportBatchRequest\x1a .flowspan.v1.ReportBatchResponse\"\x03\x90\x02\x02\x12X\n\rWatchCommands\x12!.flowspan.v1.WatchCommandsRequest\x1a\".flowspan.v1.WatchCommandsResponse0\x01\x42H\n\x0f\x64\x65v.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\x0b\x46lowspan.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flowspan.v1.report_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.flowspan.v1P\001Z%flowspan.dev/go/flowspanpb;flowspanpb\252\002\013Flowspan.V1'
+  _globals['_REPORTSERVICE'].methods_by_name['ReportBatch']._loaded_options = None
+  _globals['_REPORTSERVICE'].methods_by_name['ReportBatch']._serialized_options = b'\220\002\002'
   _globals['_REPORTREQUEST']._serialized_start=108
   _globals['_REPORTREQUEST']._serialized_end=292
   _globals['_REPORTRESPONSE']._serialized_start=295
@@ -40,7 +43,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPORTBATCHREQUEST']._serialized_start=437
   _globals['_REPORTBATCHREQUEST']._serialized_end=544
   _globals['_REPORTBATCHRESPONSE']._serialized_start=547
-  _globals['_REPORTBATCHRESPONSE']._serialized_end=681
-  _globals['_REPORTSERVICE']._serialized_start=684
-  _globals['_REPORTSERVICE']._serialized_end=852
+  _globals['_REPORTBATCHRESPONSE']._serialized_end=720
+  _globals['_WATCHCOMMANDSREQUEST']._serialized_start=722
+  _globals['_WATCHCOMMANDSREQUEST']._serialized_end=780
+  _globals['_WATCHCOMMANDSRESPONSE']._serialized_start=782
+  _globals['_WATCHCOMMANDSRESPONSE']._serialized_end=844
+  _globals['_REPORTSERVICE']._serialized_start=847
+  _globals['_REPORTSERVICE']._serialized_end=1110
 # @@protoc_insertion_point(module_scope)

@@ -43,11 +43,27 @@ class ReportBatchRequest(_message.Message):
     def __init__(self, hello: _Optional[_Union[_report_pb2.Hello, _Mapping]] = ..., batch: _Optional[_Union[_report_pb2.Batch, _Mapping]] = ..., goodbye: bool = ...) -> None: ...
 
 class ReportBatchResponse(_message.Message):
-    __slots__ = ("ack", "commands", "lease")
+    __slots__ = ("ack", "commands", "lease", "welcome")
     ACK_FIELD_NUMBER: _ClassVar[int]
     COMMANDS_FIELD_NUMBER: _ClassVar[int]
     LEASE_FIELD_NUMBER: _ClassVar[int]
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
     ack: _report_pb2.Ack
     commands: _containers.RepeatedCompositeFieldContainer[_report_pb2.Command]
     lease: _duration_pb2.Duration
-    def __init__(self, ack: _Optional[_Union[_report_pb2.Ack, _Mapping]] = ..., commands: _Optional[_Iterable[_Union[_report_pb2.Command, _Mapping]]] = ..., lease: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    welcome: _report_pb2.Welcome
+    def __init__(self, ack: _Optional[_Union[_report_pb2.Ack, _Mapping]] = ..., commands: _Optional[_Iterable[_Union[_report_pb2.Command, _Mapping]]] = ..., lease: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., welcome: _Optional[_Union[_report_pb2.Welcome, _Mapping]] = ...) -> None: ...
+
+class WatchCommandsRequest(_message.Message):
+    __slots__ = ("session_id", "secret")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    SECRET_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    secret: bytes
+    def __init__(self, session_id: _Optional[str] = ..., secret: _Optional[bytes] = ...) -> None: ...
+
+class WatchCommandsResponse(_message.Message):
+    __slots__ = ("command",)
+    COMMAND_FIELD_NUMBER: _ClassVar[int]
+    command: _report_pb2.Command
+    def __init__(self, command: _Optional[_Union[_report_pb2.Command, _Mapping]] = ...) -> None: ...

@@ -47,6 +47,11 @@ class ReportServiceStub(object):
                 request_serializer=flowspan_dot_v1_dot_report__service__pb2.ReportBatchRequest.SerializeToString,
                 response_deserializer=flowspan_dot_v1_dot_report__service__pb2.ReportBatchResponse.FromString,
                 _registered_method=True)
+        self.WatchCommands = channel.unary_stream(
+                '/flowspan.v1.ReportService/WatchCommands',
+                request_serializer=flowspan_dot_v1_dot_report__service__pb2.WatchCommandsRequest.SerializeToString,
+                response_deserializer=flowspan_dot_v1_dot_report__service__pb2.WatchCommandsResponse.FromString,
+                _registered_method=True)
 
 
 class ReportServiceServicer(object):
@@ -81,6 +86,17 @@ class ReportServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchCommands(self, request, context):
+        """Receive the commands of a session that reports with ReportBatch, as soon as they arise. The
+        stream starts with the commands that are open. It renews no lease, and ends with the session.
+
+        NOT_FOUND: there is no such session. PERMISSION_DENIED (WRONG_SECRET): the session has a secret
+        that the request did not include.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ReportServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -93,6 +109,11 @@ def add_ReportServiceServicer_to_server(servicer, server):
                     servicer.ReportBatch,
                     request_deserializer=flowspan_dot_v1_dot_report__service__pb2.ReportBatchRequest.FromString,
                     response_serializer=flowspan_dot_v1_dot_report__service__pb2.ReportBatchResponse.SerializeToString,
+            ),
+            'WatchCommands': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchCommands,
+                    request_deserializer=flowspan_dot_v1_dot_report__service__pb2.WatchCommandsRequest.FromString,
+                    response_serializer=flowspan_dot_v1_dot_report__service__pb2.WatchCommandsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -152,6 +173,33 @@ class ReportService(object):
             '/flowspan.v1.ReportService/ReportBatch',
             flowspan_dot_v1_dot_report__service__pb2.ReportBatchRequest.SerializeToString,
             flowspan_dot_v1_dot_report__service__pb2.ReportBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchCommands(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/flowspan.v1.ReportService/WatchCommands',
+            flowspan_dot_v1_dot_report__service__pb2.WatchCommandsRequest.SerializeToString,
+            flowspan_dot_v1_dot_report__service__pb2.WatchCommandsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -26,13 +26,14 @@ from flowspan.v1 import state_pb2 as flowspan_dot_v1_dot_state__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66lowspan/v1/run_filter.proto\x12\x0b\x66lowspan.v1\x1a\x17\x66lowspan/v1/state.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\x02\n\tRunFilter\x12+\n\x0bstate_types\x18\x01 \x03(\x0e\x32\x16.flowspan.v1.StateType\x12\x13\n\x0bstate_names\x18\x02 \x03(\t\x12\x16\n\x0e\x66unction_names\x18\x03 \x03(\t\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12\x15\n\rparent_run_id\x18\x05 \x01(\t\x12\x13\n\x0broot_run_id\x18\x06 \x01(\t\x12\x13\n\x0b\x66low_run_id\x18\x07 \x01(\t\x12\x16\n\x0etop_level_only\x18\x08 \x01(\x08\x12\x31\n\rcreated_after\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08run_name\x18\x0b \x01(\t\x12\x11\n\tid_prefix\x18\x0c \x01(\t\x12\x11\n\tid_suffix\x18\r \x01(\t\"A\n\nStateCount\x12$\n\x04type\x18\x01 \x01(\x0e\x32\x16.flowspan.v1.StateType\x12\r\n\x05\x63ount\x18\x02 \x01(\x03*]\n\x08RunOrder\x12\x19\n\x15RUN_ORDER_UNSPECIFIED\x10\x00\x12\x1a\n\x16RUN_ORDER_NEWEST_FIRST\x10\x01\x12\x1a\n\x16RUN_ORDER_OLDEST_FIRST\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66lowspan/v1/run_filter.proto\x12\x0b\x66lowspan.v1\x1a\x17\x66lowspan/v1/state.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\x02\n\tRunFilter\x12+\n\x0bstate_types\x18\x01 \x03(\x0e\x32\x16.flowspan.v1.StateType\x12\x13\n\x0bstate_names\x18\x02 \x03(\t\x12\x16\n\x0e\x66unction_names\x18\x03 \x03(\t\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12\x15\n\rparent_run_id\x18\x05 \x01(\t\x12\x13\n\x0broot_run_id\x18\x06 \x01(\t\x12\x13\n\x0b\x66low_run_id\x18\x07 \x01(\t\x12\x16\n\x0etop_level_only\x18\x08 \x01(\x08\x12\x31\n\rcreated_after\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08run_name\x18\x0b \x01(\t\x12\x11\n\tid_prefix\x18\x0c \x01(\t\x12\x11\n\tid_suffix\x18\r \x01(\t\"A\n\nStateCount\x12$\n\x04type\x18\x01 \x01(\x0e\x32\x16.flowspan.v1.StateType\x12\r\n\x05\x63ount\x18\x02 \x01(\x03*]\n\x08RunOrder\x12\x19\n\x15RUN_ORDER_UNSPECIFIED\x10\x00\x12\x1a\n\x16RUN_ORDER_NEWEST_FIRST\x10\x01\x12\x1a\n\x16RUN_ORDER_OLDEST_FIRST\x10\x02\x42H\n\x0f\x64\x65v.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\x0b\x46lowspan.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flowspan.v1.run_filter_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.flowspan.v1P\001Z%flowspan.dev/go/flowspanpb;flowspanpb\252\002\013Flowspan.V1'
   _globals['_RUNORDER']._serialized_start=536
   _globals['_RUNORDER']._serialized_end=629
   _globals['_RUNFILTER']._serialized_start=104

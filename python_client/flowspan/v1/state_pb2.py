@@ -27,13 +27,14 @@ from flowspan.v1 import payload_pb2 as flowspan_dot_v1_dot_payload__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66lowspan/v1/state.proto\x12\x0b\x66lowspan.v1\x1a\x19\x66lowspan/v1/failure.proto\x1a\x19\x66lowspan/v1/payload.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf7\x01\n\x05State\x12$\n\x04type\x18\x01 \x01(\x0e\x32\x16.flowspan.v1.StateType\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0escheduled_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x07\x66\x61ilure\x18\x06 \x01(\x0b\x32\x14.flowspan.v1.Failure\x12$\n\x06result\x18\x07 \x01(\x0b\x32\x14.flowspan.v1.Payload*\x86\x02\n\tStateType\x12\x1a\n\x16STATE_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14STATE_TYPE_SCHEDULED\x10\x01\x12\x16\n\x12STATE_TYPE_PENDING\x10\x02\x12\x16\n\x12STATE_TYPE_RUNNING\x10\x03\x12\x15\n\x11STATE_TYPE_PAUSED\x10\x04\x12\x19\n\x15STATE_TYPE_CANCELLING\x10\x05\x12\x18\n\x14STATE_TYPE_COMPLETED\x10\x06\x12\x15\n\x11STATE_TYPE_FAILED\x10\x07\x12\x18\n\x14STATE_TYPE_CANCELLED\x10\x08\x12\x16\n\x12STATE_TYPE_CRASHED\x10\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66lowspan/v1/state.proto\x12\x0b\x66lowspan.v1\x1a\x19\x66lowspan/v1/failure.proto\x1a\x19\x66lowspan/v1/payload.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf7\x01\n\x05State\x12$\n\x04type\x18\x01 \x01(\x0e\x32\x16.flowspan.v1.StateType\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0escheduled_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x07\x66\x61ilure\x18\x06 \x01(\x0b\x32\x14.flowspan.v1.Failure\x12$\n\x06result\x18\x07 \x01(\x0b\x32\x14.flowspan.v1.Payload*\x86\x02\n\tStateType\x12\x1a\n\x16STATE_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14STATE_TYPE_SCHEDULED\x10\x01\x12\x16\n\x12STATE_TYPE_PENDING\x10\x02\x12\x16\n\x12STATE_TYPE_RUNNING\x10\x03\x12\x15\n\x11STATE_TYPE_PAUSED\x10\x04\x12\x19\n\x15STATE_TYPE_CANCELLING\x10\x05\x12\x18\n\x14STATE_TYPE_COMPLETED\x10\x06\x12\x15\n\x11STATE_TYPE_FAILED\x10\x07\x12\x18\n\x14STATE_TYPE_CANCELLED\x10\x08\x12\x16\n\x12STATE_TYPE_CRASHED\x10\tBH\n\x0f\x64\x65v.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\x0b\x46lowspan.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flowspan.v1.state_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.flowspan.v1P\001Z%flowspan.dev/go/flowspanpb;flowspanpb\252\002\013Flowspan.V1'
   _globals['_STATETYPE']._serialized_start=378
   _globals['_STATETYPE']._serialized_end=640
   _globals['_STATE']._serialized_start=128

@@ -22,19 +22,23 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from flowspan.v1 import code_location_pb2 as flowspan_dot_v1_dot_code__location__pb2
+from flowspan.v1 import payload_pb2 as flowspan_dot_v1_dot_payload__pb2
+from flowspan.v1 import run_input_pb2 as flowspan_dot_v1_dot_run__input__pb2
 from flowspan.v1 import state_pb2 as flowspan_dot_v1_dot_state__pb2
 from flowspan.v1 import trace_pb2 as flowspan_dot_v1_dot_trace__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x66lowspan/v1/task_run.proto\x12\x0b\x66lowspan.v1\x1a\x17\x66lowspan/v1/state.proto\x1a\x17\x66lowspan/v1/trace.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe9\x03\n\x07TaskRun\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\ttask_name\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0b\x66low_run_id\x18\x04 \x01(\t\x12\x15\n\rparent_run_id\x18\x05 \x01(\t\x12\x13\n\x0broot_run_id\x18\x06 \x01(\t\x12!\n\x05state\x18\x07 \x01(\x0b\x32\x12.flowspan.v1.State\x12\x0f\n\x07\x61ttempt\x18\x08 \x01(\x05\x12\x0c\n\x04tags\x18\t \x03(\t\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0crun_duration\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05trace\x18\x0f \x01(\x0b\x32\x19.flowspan.v1.TraceContext\x12\x12\n\nsession_id\x18\x11 \x01(\t\x12\x18\n\x10transition_count\x18\x12 \x01(\x03J\x04\x08\n\x10\x0bJ\x04\x08\x10\x10\x11J\x04\x08\x13\x10\x14J\x04\x08\x14\x10\x15\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x66lowspan/v1/task_run.proto\x12\x0b\x66lowspan.v1\x1a\x1f\x66lowspan/v1/code_location.proto\x1a\x19\x66lowspan/v1/payload.proto\x1a\x1b\x66lowspan/v1/run_input.proto\x1a\x17\x66lowspan/v1/state.proto\x1a\x17\x66lowspan/v1/trace.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x05\n\x07TaskRun\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\ttask_name\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0b\x66low_run_id\x18\x04 \x01(\t\x12\x15\n\rparent_run_id\x18\x05 \x01(\t\x12\x13\n\x0broot_run_id\x18\x06 \x01(\t\x12!\n\x05state\x18\x07 \x01(\x0b\x32\x12.flowspan.v1.State\x12\x0f\n\x07\x61ttempt\x18\x08 \x01(\x05\x12\x0c\n\x04tags\x18\t \x03(\t\x12(\n\nparameters\x18\n \x01(\x0b\x32\x14.flowspan.v1.Payload\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0crun_duration\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05trace\x18\x0f \x01(\x0b\x32\x19.flowspan.v1.TraceContext\x12\x14\n\x0ctask_version\x18\x10 \x01(\t\x12\x12\n\nsession_id\x18\x11 \x01(\t\x12\x18\n\x10transition_count\x18\x12 \x01(\x03\x12\x13\n\x0b\x64\x65scription\x18\x15 \x01(\t\x12\x14\n\x0cmax_attempts\x18\x16 \x01(\x05\x12%\n\x06inputs\x18\x17 \x03(\x0b\x32\x15.flowspan.v1.RunInput\x12\'\n\x04\x63ode\x18\x18 \x01(\x0b\x32\x19.flowspan.v1.CodeLocationJ\x04\x08\x13\x10\x14J\x04\x08\x14\x10\x15\x42H\n\x0f\x64\x65v.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\x0b\x46lowspan.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flowspan.v1.task_run_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
-  _globals['_TASKRUN']._serialized_start=159
-  _globals['_TASKRUN']._serialized_end=648
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.flowspan.v1P\001Z%flowspan.dev/go/flowspanpb;flowspanpb\252\002\013Flowspan.V1'
+  _globals['_TASKRUN']._serialized_start=248
+  _globals['_TASKRUN']._serialized_end=912
 # @@protoc_insertion_point(module_scope)

@@ -29,13 +29,24 @@ from flowspan.v1 import transition_pb2 as flowspan_dot_v1_dot_transition__pb2
 from flowspan.v1 import verdict_pb2 as flowspan_dot_v1_dot_verdict__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"flowspan/v1/task_run_service.proto\x12\x0b\x66lowspan.v1\x1a\x1c\x66lowspan/v1/run_filter.proto\x1a\x17\x66lowspan/v1/state.proto\x1a\x1a\x66lowspan/v1/task_run.proto\x1a\x1c\x66lowspan/v1/transition.proto\x1a\x19\x66lowspan/v1/verdict.proto\"\x1f\n\x11GetTaskRunRequest\x12\n\n\x02id\x18\x01 \x01(\t\"<\n\x12GetTaskRunResponse\x12&\n\x08task_run\x18\x01 \x01(\x0b\x32\x14.flowspan.v1.TaskRun\"\x8a\x01\n\x13ListTaskRunsRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.flowspan.v1.RunFilter\x12$\n\x05order\x18\x02 \x01(\x0e\x32\x15.flowspan.v1.RunOrder\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"X\n\x14ListTaskRunsResponse\x12\'\n\ttask_runs\x18\x01 \x03(\x0b\x32\x14.flowspan.v1.TaskRun\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x14\x43ountTaskRunsRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.flowspan.v1.RunFilter\"@\n\x15\x43ountTaskRunsResponse\x12\'\n\x06\x63ounts\x18\x01 \x03(\x0b\x32\x17.flowspan.v1.StateCount\"G\n\x16SetTaskRunStateRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12!\n\x05state\x18\x02 \x01(\x0b\x32\x12.flowspan.v1.State\"h\n\x17SetTaskRunStateResponse\x12%\n\x07verdict\x18\x01 \x01(\x0b\x32\x14.flowspan.v1.Verdict\x12&\n\x08task_run\x18\x02 \x01(\x0b\x32\x14.flowspan.v1.TaskRun\"R\n\x1dListTaskRunTransitionsRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"g\n\x1eListTaskRunTransitionsResponse\x12,\n\x0btransitions\x18\x01 \x03(\x0b\x32\x17.flowspan.v1.Transition\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xdd\x03\n\x0eTaskRunService\x12M\n\nGetTaskRun\x12\x1e.flowspan.v1.GetTaskRunRequest\x1a\x1f.flowspan.v1.GetTaskRunResponse\x12S\n\x0cListTaskRuns\x12 .flowspan.v1.ListTaskRunsRequest\x1a!.flowspan.v1.ListTaskRunsResponse\x12V\n\rCountTaskRuns\x12!.flowspan.v1.CountTaskRunsRequest\x1a\".flowspan.v1.CountTaskRunsResponse\x12\\\n\x0fSetTaskRunState\x12#.flowspan.v1.SetTaskRunStateRequest\x1a$.flowspan.v1.SetTaskRunStateResponse\x12q\n\x16ListTaskRunTransitions\x12*.flowspan.v1.ListTaskRunTransitionsRequest\x1a+.flowspan.v1.ListTaskRunTransitionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"flowspan/v1/task_run_service.proto\x12\x0b\x66lowspan.v1\x1a\x1c\x66lowspan/v1/run_filter.proto\x1a\x17\x66lowspan/v1/state.proto\x1a\x1a\x66lowspan/v1/task_run.proto\x1a\x1c\x66lowspan/v1/transition.proto\x1a\x19\x66lowspan/v1/verdict.proto\"\x1f\n\x11GetTaskRunRequest\x12\n\n\x02id\x18\x01 \x01(\t\"<\n\x12GetTaskRunResponse\x12&\n\x08task_run\x18\x01 \x01(\x0b\x32\x14.flowspan.v1.TaskRun\"\x8a\x01\n\x13ListTaskRunsRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.flowspan.v1.RunFilter\x12$\n\x05order\x18\x02 \x01(\x0e\x32\x15.flowspan.v1.RunOrder\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"X\n\x14ListTaskRunsResponse\x12\'\n\ttask_runs\x18\x01 \x03(\x0b\x32\x14.flowspan.v1.TaskRun\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x14\x43ountTaskRunsRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.flowspan.v1.RunFilter\"@\n\x15\x43ountTaskRunsResponse\x12\'\n\x06\x63ounts\x18\x01 \x03(\x0b\x32\x17.flowspan.v1.StateCount\"G\n\x16SetTaskRunStateRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12!\n\x05state\x18\x02 \x01(\x0b\x32\x12.flowspan.v1.State\"h\n\x17SetTaskRunStateResponse\x12%\n\x07verdict\x18\x01 \x01(\x0b\x32\x14.flowspan.v1.Verdict\x12&\n\x08task_run\x18\x02 \x01(\x0b\x32\x14.flowspan.v1.TaskRun\"R\n\x1dListTaskRunTransitionsRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"g\n\x1eListTaskRunTransitionsResponse\x12,\n\x0btransitions\x18\x01 \x03(\x0b\x32\x17.flowspan.v1.Transition\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"2\n\x14\x43\x61ncelTaskRunRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x7f\n\x15\x43\x61ncelTaskRunResponse\x12%\n\x07verdict\x18\x01 \x01(\x0b\x32\x14.flowspan.v1.Verdict\x12&\n\x08task_run\x18\x02 \x01(\x0b\x32\x14.flowspan.v1.TaskRun\x12\x17\n\x0f\x61sked_run_count\x18\x03 \x01(\x03\x32\xce\x04\n\x0eTaskRunService\x12R\n\nGetTaskRun\x12\x1e.flowspan.v1.GetTaskRunRequest\x1a\x1f.flowspan.v1.GetTaskRunResponse\"\x03\x90\x02\x01\x12X\n\x0cListTaskRuns\x12 .flowspan.v1.ListTaskRunsRequest\x1a!.flowspan.v1.ListTaskRunsResponse\"\x03\x90\x02\x01\x12[\n\rCountTaskRuns\x12!.flowspan.v1.CountTaskRunsRequest\x1a\".flowspan.v1.CountTaskRunsResponse\"\x03\x90\x02\x01\x12\\\n\x0fSetTaskRunState\x12#.flowspan.v1.SetTaskRunStateRequest\x1a$.flowspan.v1.SetTaskRunStateResponse\x12[\n\rCancelTaskRun\x12!.flowspan.v1.CancelTaskRunRequest\x1a\".flowspan.v1.CancelTaskRunResponse\"\x03\x90\x02\x02\x12v\n\x16ListTaskRunTransitions\x12*.flowspan.v1.ListTaskRunTransitionsRequest\x1a+.flowspan.v1.ListTaskRunTransitionsResponse\"\x03\x90\x02\x01\x42H\n\x0f\x64\x65v.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\x0b\x46lowspan.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flowspan.v1.task_run_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.flowspan.v1P\001Z%flowspan.dev/go/flowspanpb;flowspanpb\252\002\013Flowspan.V1'
+  _globals['_TASKRUNSERVICE'].methods_by_name['GetTaskRun']._loaded_options = None
+  _globals['_TASKRUNSERVICE'].methods_by_name['GetTaskRun']._serialized_options = b'\220\002\001'
+  _globals['_TASKRUNSERVICE'].methods_by_name['ListTaskRuns']._loaded_options = None
+  _globals['_TASKRUNSERVICE'].methods_by_name['ListTaskRuns']._serialized_options = b'\220\002\001'
+  _globals['_TASKRUNSERVICE'].methods_by_name['CountTaskRuns']._loaded_options = None
+  _globals['_TASKRUNSERVICE'].methods_by_name['CountTaskRuns']._serialized_options = b'\220\002\001'
+  _globals['_TASKRUNSERVICE'].methods_by_name['CancelTaskRun']._loaded_options = None
+  _globals['_TASKRUNSERVICE'].methods_by_name['CancelTaskRun']._serialized_options = b'\220\002\002'
+  _globals['_TASKRUNSERVICE'].methods_by_name['ListTaskRunTransitions']._loaded_options = None
+  _globals['_TASKRUNSERVICE'].methods_by_name['ListTaskRunTransitions']._serialized_options = b'\220\002\001'
   _globals['_GETTASKRUNREQUEST']._serialized_start=191
   _globals['_GETTASKRUNREQUEST']._serialized_end=222
   _globals['_GETTASKRUNRESPONSE']._serialized_start=224
@@ -56,6 +67,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTTASKRUNTRANSITIONSREQUEST']._serialized_end=908
   _globals['_LISTTASKRUNTRANSITIONSRESPONSE']._serialized_start=910
   _globals['_LISTTASKRUNTRANSITIONSRESPONSE']._serialized_end=1013
-  _globals['_TASKRUNSERVICE']._serialized_start=1016
-  _globals['_TASKRUNSERVICE']._serialized_end=1493
+  _globals['_CANCELTASKRUNREQUEST']._serialized_start=1015
+  _globals['_CANCELTASKRUNREQUEST']._serialized_end=1065
+  _globals['_CANCELTASKRUNRESPONSE']._serialized_start=1067
+  _globals['_CANCELTASKRUNRESPONSE']._serialized_end=1194
+  _globals['_TASKRUNSERVICE']._serialized_start=1197
+  _globals['_TASKRUNSERVICE']._serialized_end=1787
 # @@protoc_insertion_point(module_scope)

@@ -55,6 +55,11 @@ class TaskRunServiceStub(object):
                 request_serializer=flowspan_dot_v1_dot_task__run__service__pb2.SetTaskRunStateRequest.SerializeToString,
                 response_deserializer=flowspan_dot_v1_dot_task__run__service__pb2.SetTaskRunStateResponse.FromString,
                 _registered_method=True)
+        self.CancelTaskRun = channel.unary_unary(
+                '/flowspan.v1.TaskRunService/CancelTaskRun',
+                request_serializer=flowspan_dot_v1_dot_task__run__service__pb2.CancelTaskRunRequest.SerializeToString,
+                response_deserializer=flowspan_dot_v1_dot_task__run__service__pb2.CancelTaskRunResponse.FromString,
+                _registered_method=True)
         self.ListTaskRunTransitions = channel.unary_unary(
                 '/flowspan.v1.TaskRunService/ListTaskRunTransitions',
                 request_serializer=flowspan_dot_v1_dot_task__run__service__pb2.ListTaskRunTransitionsRequest.SerializeToString,
@@ -97,6 +102,17 @@ class TaskRunServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelTaskRun(self, request, context):
+        """Cancel a run and all runs that it called, in whichever processes they run. Each process that
+        executes a run of the tree is asked to stop its topmost ones; runs without a process become
+        CANCELLED directly. Runs that are created below later are refused with the verdict ABORT
+        (parent_is_cancelled). Idempotent: another call asks again.
+        NOT_FOUND: the run does not exist. A run that has ended is a verdict, not an error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListTaskRunTransitions(self, request, context):
         """List the history of a run, in full or page by page. NOT_FOUND: the run does not exist.
         INVALID_ARGUMENT: an invalid token.
@@ -127,6 +143,11 @@ def add_TaskRunServiceServicer_to_server(servicer, server):
                     servicer.SetTaskRunState,
                     request_deserializer=flowspan_dot_v1_dot_task__run__service__pb2.SetTaskRunStateRequest.FromString,
                     response_serializer=flowspan_dot_v1_dot_task__run__service__pb2.SetTaskRunStateResponse.SerializeToString,
+            ),
+            'CancelTaskRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelTaskRun,
+                    request_deserializer=flowspan_dot_v1_dot_task__run__service__pb2.CancelTaskRunRequest.FromString,
+                    response_serializer=flowspan_dot_v1_dot_task__run__service__pb2.CancelTaskRunResponse.SerializeToString,
             ),
             'ListTaskRunTransitions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTaskRunTransitions,
@@ -243,6 +264,33 @@ class TaskRunService(object):
             '/flowspan.v1.TaskRunService/SetTaskRunState',
             flowspan_dot_v1_dot_task__run__service__pb2.SetTaskRunStateRequest.SerializeToString,
             flowspan_dot_v1_dot_task__run__service__pb2.SetTaskRunStateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelTaskRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flowspan.v1.TaskRunService/CancelTaskRun',
+            flowspan_dot_v1_dot_task__run__service__pb2.CancelTaskRunRequest.SerializeToString,
+            flowspan_dot_v1_dot_task__run__service__pb2.CancelTaskRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -26,13 +26,14 @@ from flowspan.v1 import state_pb2 as flowspan_dot_v1_dot_state__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66lowspan/v1/transition.proto\x12\x0b\x66lowspan.v1\x1a\x17\x66lowspan/v1/state.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x01\n\nTransition\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07ordinal\x18\x02 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12!\n\x05state\x18\x04 \x01(\x0b\x32\x12.flowspan.v1.State\x12+\n\x05\x63\x61use\x18\x05 \x01(\x0e\x32\x1c.flowspan.v1.TransitionCause\x12\x10\n\x08position\x18\x06 \x01(\x03\x12/\n\x0b\x63ommit_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x95\x01\n\x0fTransitionCause\x12 \n\x1cTRANSITION_CAUSE_UNSPECIFIED\x10\x00\x12\x1d\n\x19TRANSITION_CAUSE_REPORTED\x10\x01\x12\x1e\n\x1aTRANSITION_CAUSE_REQUESTED\x10\x02\x12!\n\x1dTRANSITION_CAUSE_SESSION_LOST\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66lowspan/v1/transition.proto\x12\x0b\x66lowspan.v1\x1a\x17\x66lowspan/v1/state.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x01\n\nTransition\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07ordinal\x18\x02 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12!\n\x05state\x18\x04 \x01(\x0b\x32\x12.flowspan.v1.State\x12+\n\x05\x63\x61use\x18\x05 \x01(\x0e\x32\x1c.flowspan.v1.TransitionCause\x12\x10\n\x08position\x18\x06 \x01(\x03\x12/\n\x0b\x63ommit_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x95\x01\n\x0fTransitionCause\x12 \n\x1cTRANSITION_CAUSE_UNSPECIFIED\x10\x00\x12\x1d\n\x19TRANSITION_CAUSE_REPORTED\x10\x01\x12\x1e\n\x1aTRANSITION_CAUSE_REQUESTED\x10\x02\x12!\n\x1dTRANSITION_CAUSE_SESSION_LOST\x10\x03\x42H\n\x0f\x64\x65v.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\x0b\x46lowspan.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flowspan.v1.transition_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.flowspan.v1P\001Z%flowspan.dev/go/flowspanpb;flowspanpb\252\002\013Flowspan.V1'
   _globals['_TRANSITIONCAUSE']._serialized_start=316
   _globals['_TRANSITIONCAUSE']._serialized_end=465
   _globals['_TRANSITION']._serialized_start=104

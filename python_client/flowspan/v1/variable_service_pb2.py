@@ -25,13 +25,20 @@ _sym_db = _symbol_database.Default()
 from flowspan.v1 import variable_pb2 as flowspan_dot_v1_dot_variable__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"flowspan/v1/variable_service.proto\x12\x0b\x66lowspan.v1\x1a\x1a\x66lowspan/v1/variable.proto\"P\n\x12SetVariableRequest\x12\'\n\x08variable\x18\x01 \x01(\x0b\x32\x15.flowspan.v1.Variable\x12\x11\n\toverwrite\x18\x02 \x01(\x08\"O\n\x13SetVariableResponse\x12\'\n\x08variable\x18\x01 \x01(\x0b\x32\x15.flowspan.v1.Variable\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"\"\n\x12GetVariableRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\">\n\x13GetVariableResponse\x12\'\n\x08variable\x18\x01 \x01(\x0b\x32\x15.flowspan.v1.Variable\"`\n\x14ListVariablesRequest\x12\x13\n\x0bname_prefix\x18\x01 \x01(\t\x12\x0c\n\x04tags\x18\x02 \x03(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"Z\n\x15ListVariablesResponse\x12(\n\tvariables\x18\x01 \x03(\x0b\x32\x15.flowspan.v1.Variable\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x15\x44\x65leteVariableRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\")\n\x16\x44\x65leteVariableResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x08\x32\xe8\x02\n\x0fVariableService\x12P\n\x0bSetVariable\x12\x1f.flowspan.v1.SetVariableRequest\x1a .flowspan.v1.SetVariableResponse\x12P\n\x0bGetVariable\x12\x1f.flowspan.v1.GetVariableRequest\x1a .flowspan.v1.GetVariableResponse\x12V\n\rListVariables\x12!.flowspan.v1.ListVariablesRequest\x1a\".flowspan.v1.ListVariablesResponse\x12Y\n\x0e\x44\x65leteVariable\x12\".flowspan.v1.DeleteVariableRequest\x1a#.flowspan.v1.DeleteVariableResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"flowspan/v1/variable_service.proto\x12\x0b\x66lowspan.v1\x1a\x1a\x66lowspan/v1/variable.proto\"P\n\x12SetVariableRequest\x12\'\n\x08variable\x18\x01 \x01(\x0b\x32\x15.flowspan.v1.Variable\x12\x11\n\toverwrite\x18\x02 \x01(\x08\"O\n\x13SetVariableResponse\x12\'\n\x08variable\x18\x01 \x01(\x0b\x32\x15.flowspan.v1.Variable\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"\"\n\x12GetVariableRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\">\n\x13GetVariableResponse\x12\'\n\x08variable\x18\x01 \x01(\x0b\x32\x15.flowspan.v1.Variable\"`\n\x14ListVariablesRequest\x12\x13\n\x0bname_prefix\x18\x01 \x01(\t\x12\x0c\n\x04tags\x18\x02 \x03(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"Z\n\x15ListVariablesResponse\x12(\n\tvariables\x18\x01 \x03(\x0b\x32\x15.flowspan.v1.Variable\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x15\x44\x65leteVariableRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\")\n\x16\x44\x65leteVariableResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x08\x32\xf7\x02\n\x0fVariableService\x12P\n\x0bSetVariable\x12\x1f.flowspan.v1.SetVariableRequest\x1a .flowspan.v1.SetVariableResponse\x12U\n\x0bGetVariable\x12\x1f.flowspan.v1.GetVariableRequest\x1a .flowspan.v1.GetVariableResponse\"\x03\x90\x02\x01\x12[\n\rListVariables\x12!.flowspan.v1.ListVariablesRequest\x1a\".flowspan.v1.ListVariablesResponse\"\x03\x90\x02\x01\x12^\n\x0e\x44\x65leteVariable\x12\".flowspan.v1.DeleteVariableRequest\x1a#.flowspan.v1.DeleteVariableResponse\"\x03\x90\x02\x02\x42H\n\x0f\x64\x65v.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\x0b\x46lowspan.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flowspan.v1.variable_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.flowspan.v1P\001Z%flowspan.dev/go/flowspanpb;flowspanpb\252\002\013Flowspan.V1'
+  _globals['_VARIABLESERVICE'].methods_by_name['GetVariable']._loaded_options = None
+  _globals['_VARIABLESERVICE'].methods_by_name['GetVariable']._serialized_options = b'\220\002\001'
+  _globals['_VARIABLESERVICE'].methods_by_name['ListVariables']._loaded_options = None
+  _globals['_VARIABLESERVICE'].methods_by_name['ListVariables']._serialized_options = b'\220\002\001'
+  _globals['_VARIABLESERVICE'].methods_by_name['DeleteVariable']._loaded_options = None
+  _globals['_VARIABLESERVICE'].methods_by_name['DeleteVariable']._serialized_options = b'\220\002\002'
   _globals['_SETVARIABLEREQUEST']._serialized_start=79
   _globals['_SETVARIABLEREQUEST']._serialized_end=159
   _globals['_SETVARIABLERESPONSE']._serialized_start=161
@@ -49,5 +56,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEVARIABLERESPONSE']._serialized_start=571
   _globals['_DELETEVARIABLERESPONSE']._serialized_end=612
   _globals['_VARIABLESERVICE']._serialized_start=615
-  _globals['_VARIABLESERVICE']._serialized_end=975
+  _globals['_VARIABLESERVICE']._serialized_end=990
 # @@protoc_insertion_point(module_scope)

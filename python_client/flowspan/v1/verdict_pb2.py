@@ -26,13 +26,14 @@ from flowspan.v1 import state_pb2 as flowspan_dot_v1_dot_state__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66lowspan/v1/verdict.proto\x12\x0b\x66lowspan.v1\x1a\x17\x66lowspan/v1/state.proto\x1a\x1egoogle/protobuf/duration.proto\"\xe5\x01\n\x07Verdict\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.flowspan.v1.VerdictKind\x12\x0c\n\x04rule\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12)\n\rcurrent_state\x18\x06 \x01(\x0b\x32\x12.flowspan.v1.State\x12\x17\n\x0f\x63urrent_attempt\x18\x07 \x01(\x05\x12.\n\x0bretry_after\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration*\xac\x01\n\x0bVerdictKind\x12\x1c\n\x18VERDICT_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15VERDICT_KIND_ACCEPTED\x10\x01\x12\x1a\n\x16VERDICT_KIND_DUPLICATE\x10\x02\x12\x19\n\x15VERDICT_KIND_REJECTED\x10\x03\x12\x15\n\x11VERDICT_KIND_WAIT\x10\x04\x12\x16\n\x12VERDICT_KIND_ABORT\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66lowspan/v1/verdict.proto\x12\x0b\x66lowspan.v1\x1a\x17\x66lowspan/v1/state.proto\x1a\x1egoogle/protobuf/duration.proto\"\xe5\x01\n\x07Verdict\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.flowspan.v1.VerdictKind\x12\x0c\n\x04rule\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12)\n\rcurrent_state\x18\x06 \x01(\x0b\x32\x12.flowspan.v1.State\x12\x17\n\x0f\x63urrent_attempt\x18\x07 \x01(\x05\x12.\n\x0bretry_after\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration*\xac\x01\n\x0bVerdictKind\x12\x1c\n\x18VERDICT_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15VERDICT_KIND_ACCEPTED\x10\x01\x12\x1a\n\x16VERDICT_KIND_DUPLICATE\x10\x02\x12\x19\n\x15VERDICT_KIND_REJECTED\x10\x03\x12\x15\n\x11VERDICT_KIND_WAIT\x10\x04\x12\x16\n\x12VERDICT_KIND_ABORT\x10\x05\x42H\n\x0f\x64\x65v.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\x0b\x46lowspan.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flowspan.v1.verdict_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.flowspan.v1P\001Z%flowspan.dev/go/flowspanpb;flowspanpb\252\002\013Flowspan.V1'
   _globals['_VERDICTKIND']._serialized_start=332
   _globals['_VERDICTKIND']._serialized_end=504
   _globals['_VERDICT']._serialized_start=100

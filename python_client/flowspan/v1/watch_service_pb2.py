@@ -23,25 +23,31 @@ _sym_db = _symbol_database.Default()
 
 
 from flowspan.v1 import flow_run_pb2 as flowspan_dot_v1_dot_flow__run__pb2
+from flowspan.v1 import run_filter_pb2 as flowspan_dot_v1_dot_run__filter__pb2
 from flowspan.v1 import task_run_pb2 as flowspan_dot_v1_dot_task__run__pb2
 from flowspan.v1 import transition_pb2 as flowspan_dot_v1_dot_transition__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66lowspan/v1/watch_service.proto\x12\x0b\x66lowspan.v1\x1a\x1a\x66lowspan/v1/flow_run.proto\x1a\x1a\x66lowspan/v1/task_run.proto\x1a\x1c\x66lowspan/v1/transition.proto\"b\n\x0cWatchRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x16\n\x0e\x66low_runs_only\x18\x03 \x01(\x08\x12\x14\n\x0c\x63hanges_only\x18\x04 \x01(\x08\"\xda\x01\n\rWatchResponse\x12(\n\x08\x66low_run\x18\x01 \x01(\x0b\x32\x14.flowspan.v1.FlowRunH\x00\x12(\n\x08task_run\x18\x02 \x01(\x0b\x32\x14.flowspan.v1.TaskRunH\x00\x12\x30\n\x0csnapshot_end\x18\x03 \x01(\x0b\x32\x18.flowspan.v1.SnapshotEndH\x00\x12%\n\x06\x63hange\x18\x04 \x01(\x0b\x32\x13.flowspan.v1.ChangeH\x00\x12\x14\n\x0cresume_token\x18\x05 \x01(\tB\x06\n\x04item\" \n\x0bSnapshotEnd\x12\x11\n\trun_count\x18\x01 \x01(\x03\"\x90\x01\n\x06\x43hange\x12+\n\ntransition\x18\x01 \x01(\x0b\x32\x17.flowspan.v1.Transition\x12(\n\x08\x66low_run\x18\x02 \x01(\x0b\x32\x14.flowspan.v1.FlowRunH\x00\x12(\n\x08task_run\x18\x03 \x01(\x0b\x32\x14.flowspan.v1.TaskRunH\x00\x42\x05\n\x03run2P\n\x0cWatchService\x12@\n\x05Watch\x12\x19.flowspan.v1.WatchRequest\x1a\x1a.flowspan.v1.WatchResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66lowspan/v1/watch_service.proto\x12\x0b\x66lowspan.v1\x1a\x1a\x66lowspan/v1/flow_run.proto\x1a\x1c\x66lowspan/v1/run_filter.proto\x1a\x1a\x66lowspan/v1/task_run.proto\x1a\x1c\x66lowspan/v1/transition.proto\"\xb8\x01\n\x0cWatchRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x16\n\x0e\x66low_runs_only\x18\x03 \x01(\x08\x12\x14\n\x0c\x63hanges_only\x18\x04 \x01(\x08\x12,\n\x08snapshot\x18\x05 \x01(\x0e\x32\x1a.flowspan.v1.SnapshotScope\x12&\n\x06\x66ilter\x18\x06 \x01(\x0b\x32\x16.flowspan.v1.RunFilter\"\x88\x02\n\rWatchResponse\x12(\n\x08\x66low_run\x18\x01 \x01(\x0b\x32\x14.flowspan.v1.FlowRunH\x00\x12(\n\x08task_run\x18\x02 \x01(\x0b\x32\x14.flowspan.v1.TaskRunH\x00\x12\x30\n\x0csnapshot_end\x18\x03 \x01(\x0b\x32\x18.flowspan.v1.SnapshotEndH\x00\x12%\n\x06\x63hange\x18\x04 \x01(\x0b\x32\x13.flowspan.v1.ChangeH\x00\x12,\n\nkeep_alive\x18\x06 \x01(\x0b\x32\x16.flowspan.v1.KeepAliveH\x00\x12\x14\n\x0cresume_token\x18\x05 \x01(\tB\x06\n\x04item\" \n\x0bSnapshotEnd\x12\x11\n\trun_count\x18\x01 \x01(\x03\"\x0b\n\tKeepAlive\"\x90\x01\n\x06\x43hange\x12+\n\ntransition\x18\x01 \x01(\x0b\x32\x17.flowspan.v1.Transition\x12(\n\x08\x66low_run\x18\x02 \x01(\x0b\x32\x14.flowspan.v1.FlowRunH\x00\x12(\n\x08task_run\x18\x03 \x01(\x0b\x32\x14.flowspan.v1.TaskRunH\x00\x42\x05\n\x03run*{\n\rSnapshotScope\x12\x1e\n\x1aSNAPSHOT_SCOPE_UNSPECIFIED\x10\x00\x12\x16\n\x12SNAPSHOT_SCOPE_ALL\x10\x01\x12\x19\n\x15SNAPSHOT_SCOPE_ACTIVE\x10\x02\x12\x17\n\x13SNAPSHOT_SCOPE_NONE\x10\x03\x32P\n\x0cWatchService\x12@\n\x05Watch\x12\x19.flowspan.v1.WatchRequest\x1a\x1a.flowspan.v1.WatchResponse0\x01\x42H\n\x0f\x64\x65v.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\x0b\x46lowspan.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flowspan.v1.watch_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
-  _globals['_WATCHREQUEST']._serialized_start=134
-  _globals['_WATCHREQUEST']._serialized_end=232
-  _globals['_WATCHRESPONSE']._serialized_start=235
-  _globals['_WATCHRESPONSE']._serialized_end=453
-  _globals['_SNAPSHOTEND']._serialized_start=455
-  _globals['_SNAPSHOTEND']._serialized_end=487
-  _globals['_CHANGE']._serialized_start=490
-  _globals['_CHANGE']._serialized_end=634
-  _globals['_WATCHSERVICE']._serialized_start=636
-  _globals['_WATCHSERVICE']._serialized_end=716
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.flowspan.v1P\001Z%flowspan.dev/go/flowspanpb;flowspanpb\252\002\013Flowspan.V1'
+  _globals['_SNAPSHOTSCOPE']._serialized_start=812
+  _globals['_SNAPSHOTSCOPE']._serialized_end=935
+  _globals['_WATCHREQUEST']._serialized_start=165
+  _globals['_WATCHREQUEST']._serialized_end=349
+  _globals['_WATCHRESPONSE']._serialized_start=352
+  _globals['_WATCHRESPONSE']._serialized_end=616
+  _globals['_SNAPSHOTEND']._serialized_start=618
+  _globals['_SNAPSHOTEND']._serialized_end=650
+  _globals['_KEEPALIVE']._serialized_start=652
+  _globals['_KEEPALIVE']._serialized_end=663
+  _globals['_CHANGE']._serialized_start=666
+  _globals['_CHANGE']._serialized_end=810
+  _globals['_WATCHSERVICE']._serialized_start=937
+  _globals['_WATCHSERVICE']._serialized_end=1017
 # @@protoc_insertion_point(module_scope)

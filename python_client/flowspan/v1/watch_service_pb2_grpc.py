@@ -55,6 +55,9 @@ class WatchServiceServicer(object):
         NOT_FOUND: the run does not exist. INVALID_ARGUMENT: an invalid token. OUT_OF_RANGE: a token
         from another database, or from a state that this one no longer has because a backup was
         restored. Start again without a token.
+
+        While there is nothing to send, a keep-alive follows every 15 s. It has the resume token, too, so
+        that a client can resume after changes that its filter left out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
