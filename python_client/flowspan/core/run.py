@@ -176,8 +176,6 @@ class Run:
             self.created_ns,
             self.log_prints,
         )
-        if self.flow_run is self:
-            run.flow_run = run
         run.span = self.span
         run.attempt = self.attempt
         run.arguments = self.arguments

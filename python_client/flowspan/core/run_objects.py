@@ -119,6 +119,15 @@ class FlowRun(_Timed):
 
     __slots__ = ()
 
+    @property
+    def flow_run(self) -> FlowRun:
+        """The run itself. It is not stored, since its arguments would wait for the collector."""
+        return self
+
+    @flow_run.setter
+    def flow_run(self, flow_run: Run | None) -> None:
+        """Ignore the value that every run is created with."""
+
     # Attributes that need deployments and workers.
     deployment_id: UUID | None = None
     deployment_version: str | None = None

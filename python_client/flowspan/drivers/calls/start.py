@@ -215,8 +215,6 @@ def _made(
     )
     made = FlowRun if definition.is_flow else TaskRun
     run: Run = made(record, definition, parent, flow_run, scope, now, log_prints)
-    if definition.is_flow:
-        run.flow_run = run
     result_policy = process.result_policy if parent is None else parent.result_policy
     if (
         result_policy is not None

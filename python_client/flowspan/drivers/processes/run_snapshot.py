@@ -191,7 +191,7 @@ def _here(
     run.running_since_ns = times_ns[1]
     run.release()
     if record.is_flow:
-        run.flow_run = known[record.id] = run
+        known[record.id] = run
     run.attempt = portable.attempt
     run.arguments = portable.arguments
     if portable.result_policy is not None:

@@ -243,6 +243,5 @@ def _stand_in(flow: FlowDefinition, arguments: dict[str, Any]) -> FlowRun:
     run = FlowRun(record, flow, None, None, CancelScope(), time_ns(), log_prints=False)
     run.release()
     run.running_since_ns = run.created_ns
-    run.flow_run = run
     run.arguments = arguments
     return run
