@@ -66,6 +66,8 @@ class MemoryRunWrites(_Rows):
     def add(self, run: Run) -> None:
         assert run.id not in self.data.runs
         self.data.runs[run.id] = run
+        if run.details is not None and run.details.labels:
+            self.data.labels[run.id] = dict(run.details.labels)
         self.add_transition(run)
 
     def add_transition(self, run: Run) -> None:

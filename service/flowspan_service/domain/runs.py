@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from flowspan_service.domain.states import Cause
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flowspan_service.domain.payloads import Payload
     from flowspan_service.domain.states import State
 
@@ -28,6 +30,31 @@ class TraceContext:
     tracestate: str = ""
     parent_span_id: str = ""
     exported_by_service: bool = False
+
+
+class Definition(NamedTuple):
+    """The facts about a flow or task that its runs share, encoded (the edge encodes them).
+
+    Equal definitions have equal keys, so the store keeps each of them once.
+    """
+
+    key: bytes
+    """A hash of the data: 16 bytes."""
+    data: bytes
+
+
+class RunDetails(NamedTuple):
+    """The optional content of a creation, beyond names, tags and parameters.
+
+    A creation without any of it has no details at all.
+    """
+
+    definition: Definition | None = None
+    inputs: bytes | None = None
+    """The runs whose results the run took, encoded (the edge encodes them)."""
+    labels: Mapping[str, str] | None = None
+    """The labels to store with a new run. They may change later, and a run that is read has none
+    here: read them as labels."""
 
 
 @dataclass(slots=True)
@@ -52,6 +79,8 @@ class Run:
     created_us: int
 
     state: State
+    details: RunDetails | None = None
+    """Content of the creation; after the state because most fields have no default."""
     attempt: int = 1
     transition_count: int = 1
     cause: int = Cause.REPORTED
@@ -81,6 +110,7 @@ class NewRun(NamedTuple):
     version: str
     created_us: int
     state: State
+    details: RunDetails | None = None
 
     def make(self, *, cause: int, session_id: str | None) -> Run:
         """Return the run in its first state."""
@@ -89,7 +119,8 @@ class NewRun(NamedTuple):
     def agrees_with(self, run: Run) -> bool:
         """Return True if the run was created with the same content.
 
-        The time and the first state do not count: a second request may come later.
+        The time and the first state do not count: a second request may come later. Labels do not
+        count, as they may have changed since.
         """
         return (
             self.function_name == run.function_name
@@ -102,7 +133,19 @@ class NewRun(NamedTuple):
             and self.parameters == run.parameters
             and self.trace == run.trace
             and self.version == run.version
+            and _details_agree(self.details, run.details)
         )
+
+
+def _details_agree(one: RunDetails | None, other: RunDetails | None) -> bool:
+    """Return True if the details are the same, or if one of the two creations had none.
+
+    An older client sends no details, and an older service has stored none.
+    """
+    if one is None or other is None:
+        return True
+    ours, theirs = one[:2], other[:2]
+    return ours == theirs or not any(ours) or not any(theirs)
 
 
 @dataclass(slots=True)

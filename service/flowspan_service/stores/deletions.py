@@ -33,6 +33,7 @@ from flowspan_service.stores.logs import log
 from flowspan_service.stores.runs import (
     IS_BELOW_ROOT,
     IS_NOT_CHILD_OF_ROOT,
+    SELECTED,
     run,
     run_of,
     run_tag,
@@ -110,6 +111,7 @@ _DOOMED = (
     run.c.tags.is_not(None),
     # The last state's payloads are in its transition, too.
     func.coalesce(func.length(run.c.parameters), 0)
+    + func.coalesce(func.length(run.c.inputs), 0)
     + 2 * func.coalesce(func.length(run.c.state_result), 0)
     + 2 * func.coalesce(func.length(run.c.state_failure), 0),
 )
@@ -235,7 +237,7 @@ class DeletionWrites:
             return None, None
         if after is None:
             own = connection.execute(
-                select(run).where(run.c.id == run_id, run.c.state_type.in_(_OPEN_TYPES))
+                select(*SELECTED).where(run.c.id == run_id, run.c.state_type.in_(_OPEN_TYPES))
             ).first()
             if own is not None:
                 return run_of(own), None
@@ -248,7 +250,7 @@ class DeletionWrites:
             ids = list(connection.scalars(statement))
             inside = set(ids) if run_id == root else trees.members(connection, ids, of_run=run_id)
             if inside:
-                row = connection.execute(select(run).where(run.c.id == min(inside))).one()
+                row = connection.execute(select(*SELECTED).where(run.c.id == min(inside))).one()
                 return run_of(row), None
             if len(ids) == OPEN_RUNS:
                 return None, Place(number, ids[-1])

@@ -9,7 +9,8 @@ from sqlalchemy import Column, Index, Table, bindparam, delete, select, text, tu
 from flowspan_service.domain.labels import Label
 from flowspan_service.stores.engine.bounds import fetch_page, text_bytes
 from flowspan_service.stores.engine.reading import rows_buffered
-from flowspan_service.stores.ids import Id
+from flowspan_service.stores.engine.transaction import Buffered
+from flowspan_service.stores.ids import Id, to_bytes
 from flowspan_service.stores.runs import run
 from flowspan_service.stores.schema import NAME, metadata
 
@@ -41,6 +42,7 @@ label = Table(
 Index("label_by_key", label.c.key, label.c.run_id)
 Index("label_by_value", label.c.key, label.c.value, label.c.run_id)
 
+_WIDTH = len(label.c)
 _UPSERT = text(
     "INSERT INTO label (run_id, key, value) VALUES (:run_id, :key, :value)"
     " ON CONFLICT (run_id, key) DO UPDATE SET value = excluded.value"
@@ -85,19 +87,43 @@ class LabelReads:
             )
 
 
-class LabelWrites:
-    """Implementation of app.ports.labels.LabelWrites. Nothing is buffered."""
+class LabelWrites(Buffered):
+    """Implementation of app.ports.labels.LabelWrites. Only labels of new runs are buffered."""
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
+        self._new: list[Any] = []
+        """The values of the rows, one after the other."""
+
+    def note_new(self, run_id: str, labels: Mapping[str, str]) -> None:
+        """Note the labels of a new run."""
+        raw_id = to_bytes(run_id)
+        for key, value in labels.items():
+            self._new += (raw_id, key, value)
+
+    @property
+    def row_count(self) -> int:
+        """The number of buffered rows."""
+        return len(self._new) // _WIDTH
+
+    def write(self) -> None:
+        """Write the buffered rows."""
+        self._tx.dialect.insert(self._tx.connection, label, self._new)
+        self._new.clear()
+
+    def _flush(self) -> None:
+        if self._new:
+            self._tx.flush()
 
     def get(self, run_id: str) -> dict[str, str]:
         """Return the labels of a run, ordered by key."""
+        self._flush()
         return _labels_of(self._tx.connection, run_id)
 
     def put(self, run_id: str, labels: Mapping[str, str]) -> None:
         """Store new or changed labels of a run."""
         if labels:
+            self._flush()
             self._tx.changes += 1
             rows = [{"run_id": run_id, "key": key, "value": labels[key]} for key in labels]
             self._tx.connection.execute(_UPSERT, rows)
@@ -105,12 +131,14 @@ class LabelWrites:
     def remove(self, run_id: str, keys: Collection[str]) -> None:
         """Remove labels of a run."""
         if keys:
+            self._flush()
             self._tx.changes += 1
             which = delete(label).where(label.c.run_id == run_id, label.c.key.in_(keys))
             self._tx.connection.execute(which)
 
     def delete_of(self, run_ids: Sequence[str]) -> bool:
         """Delete some labels of these runs; return True if there may be more."""
+        self._flush()
         keys = select(label.c.run_id, label.c.key).where(label.c.run_id.in_(run_ids))
         found = tuple_(label.c.run_id, label.c.key).in_(keys.limit(DELETED_AT_ONCE))
         return self._tx.connection.execute(delete(label).where(found)).rowcount == DELETED_AT_ONCE

@@ -47,12 +47,12 @@ class AllWrites:
 
     def __init__(self, tx: Transaction) -> None:
         flows = FlowWrites(tx)
-        self.runs = RunWrites(tx, flows)
+        self.labels = LabelWrites(tx)
+        self.runs = RunWrites(tx, flows, self.labels)
         self.logs = LogWrites(tx, self.runs)
         self.artifacts = ArtifactWrites(tx)
         self.claims = ClaimWrites(tx)
         self.commands = CommandWrites(tx)
-        self.labels = LabelWrites(tx)
         self.sessions = SessionWrites(tx)
         self.variables = VariableWrites(tx)
         # The nouns whose rows are deleted with their run, the largest rows first.
@@ -60,6 +60,7 @@ class AllWrites:
         self.deletions = DeletionWrites(tx, self.runs, of_runs)
         self.buffers: tuple[NounWrites, ...] = (
             self.runs,
+            self.labels,
             self.logs,
             self.artifacts,
             self.commands,

@@ -31,7 +31,7 @@ MAX_MERGED_NAMES = 16
 CLOCK_SLACK_US = 3_600_000_000
 """The maximum difference between created_us and the time in the id: the id narrows the search."""
 
-RUN_COLUMNS = ", ".join(f"run.{column.name}" for column in tables.run.c)
+_RUN_COLUMNS = ", ".join(tables.RUN_COLUMNS)
 KEY_COLUMNS = "run.id, run.position, run.session_id"
 
 
@@ -45,7 +45,7 @@ class _Range(NamedTuple):
 
 
 def page_statement(
-    query: RunQuery, syntax: Syntax, *, limit: int, columns: str = RUN_COLUMNS
+    query: RunQuery, syntax: Syntax, *, limit: int, columns: str = _RUN_COLUMNS
 ) -> Statement:
     """Return the statement for the runs of a page, in order: the columns of `run`, or some."""
     wanted = _Wanted(query.kind, query.filter, syntax)

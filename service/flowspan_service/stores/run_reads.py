@@ -17,7 +17,7 @@ from flowspan_service.stores.engine.bounds import bounded
 from flowspan_service.stores.engine.bulk import chunks
 from flowspan_service.stores.engine.reading import ROWS_BUFFERED, streaming
 from flowspan_service.stores.run_lists import KEY_COLUMNS, count_statement, page_statement
-from flowspan_service.stores.runs import run, run_bytes, run_of
+from flowspan_service.stores.runs import SELECTED, run, run_bytes, run_of
 from flowspan_service.stores.schema import head
 from flowspan_service.stores.transitions import SCAN_LIMIT, transition
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _FIRST_TERMINAL = int(StateType.COMPLETED)
 _PAYLOADS = {"parameters_encoding", "parameters", "state_failure", "state_result"}
 """Columns that no span shows. They may be large."""
-_SPAN_COLUMNS = [null().label(each.name) if each.name in _PAYLOADS else each for each in run.c]
+_SPAN_COLUMNS = [null().label(each.name) if each.name in _PAYLOADS else each for each in SELECTED]
 
 
 def _span_runs_statement(after: int, upto: int, *, since_us: int, limit: int) -> Select[Any]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from flowspan_service.app.ports.pages import Page
 from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.states import TERMINAL_TYPES
-from flowspan_service.stores.engine.bounds import bounded, tag_bytes, text_bytes
+from flowspan_service.stores.engine.bounds import bounded, tag_bytes, text_bytes, unchanged_bytes
 from flowspan_service.stores.engine.bulk import chunks, flat
 from flowspan_service.stores.engine.commit_times import CommitTimes
 from flowspan_service.stores.engine.transaction import Buffered
@@ -21,6 +21,7 @@ from flowspan_service.stores.ids import to_bytes
 from flowspan_service.stores.runs import (
     IS_OPEN,
     RUN_BYTES,
+    SELECTED,
     change_row,
     run_bytes,
     run_of,
@@ -33,14 +34,21 @@ from flowspan_service.stores.transitions import transition
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flowspan_service.domain.runs import Run
+    from flowspan_service.domain.runs import Run, RunDetails
     from flowspan_service.stores.engine.transaction import Transaction
     from flowspan_service.stores.flows import FlowWrites
+    from flowspan_service.stores.labels import LabelWrites
 
 LOAD_CHUNK = 256
 """Runs loaded together; the strings of each have at most 48 KiB."""
 ROWS_BUFFERED = 64
-_PAYLOADS = (run_table.c.parameters, run_table.c.state_result, run_table.c.state_failure)
+_PAYLOADS = (
+    *(run_table.c.parameters, run_table.c.inputs),
+    *(run_table.c.state_result, run_table.c.state_failure),
+)
+_KEEP_DEFINITION = text(
+    "INSERT INTO definition (key, data) VALUES (:key, :data) ON CONFLICT (key) DO NOTHING"
+)
 _TRANSITION_WIDTH = len(transition.c)
 _FLOW = int(RunKind.FLOW)  # for `add`: reading an enum member from its class takes time
 
@@ -48,9 +56,10 @@ _FLOW = int(RunKind.FLOW)  # for `add`: reading an enum member from its class ta
 class RunWrites(Buffered):
     """Implementation of app.ports.runs.RunWrites."""
 
-    def __init__(self, tx: Transaction, flows: FlowWrites) -> None:
+    def __init__(self, tx: Transaction, flows: FlowWrites, labels: LabelWrites) -> None:
         self._tx = tx
         self._flows = flows
+        self._labels = labels
         self._null = tx.null
         self._whole_rows = tx.dialect.writes_whole_rows
         self._cache = tx.cache
@@ -58,6 +67,8 @@ class RunWrites(Buffered):
         self.absent: set[str] = set()
         """Runs that are known not to exist."""
         self._new: dict[str, Run] = {}
+        self._definitions: dict[bytes, bytes] = {}
+        """The definitions of new runs. No memory of what is stored: databases are restored."""
         self._changed: dict[str, Run] = {}
         self._written: dict[str, Run] = {}
         self._transitions: list[Any] = []
@@ -121,7 +132,7 @@ class RunWrites(Buffered):
         return run
 
     def add(self, run: Run) -> None:
-        """Store a new run, with its first transition (from run.state, ordinal 1)."""
+        """Store a new run, with its labels and its first transition (run.state, ordinal 1)."""
         self._tx.changes += 1
         run_id = run.id
         self._runs[run_id] = self._new[run_id] = run
@@ -131,8 +142,18 @@ class RunWrites(Buffered):
             self._flows.note_run(run)
         if run.parameters is not None:
             self._cache.payload_bytes += len(run.parameters.data)
+        if run.details is not None:
+            self._note_details(run_id, run.details)
         run.position = 0
         self._record(run)
+
+    def _note_details(self, run_id: str, details: RunDetails) -> None:
+        if details.definition is not None:
+            self._definitions[details.definition.key] = details.definition.data
+        if details.inputs is not None:
+            self._cache.payload_bytes += len(details.inputs)
+        if details.labels:
+            self._labels.note_new(run_id, details.labels)
 
     def add_transition(self, run: Run) -> None:
         """Store the transition to the run's new state, and the changed run."""
@@ -147,9 +168,12 @@ class RunWrites(Buffered):
         if run_id in self._new:
             self._new[run_id] = run
             return
-        if self._whole_rows and run_id not in self._changed and (run.parameters or run.tags):
-            parameters = 0 if run.parameters is None else len(run.parameters.data)
-            self._tx.budget.touch(parameters + tag_bytes(run.tags))
+        if (
+            self._whole_rows
+            and run_id not in self._changed
+            and (run.parameters or run.tags or run.details)
+        ):
+            self._tx.budget.touch(unchanged_bytes(run))
         self._changed[run_id] = run
 
     def _record(self, run: Run) -> None:
@@ -193,7 +217,7 @@ class RunWrites(Buffered):
         """Return some open runs of a session, the deepest first (by id, descending)."""
         self._tx.flush()
         statement = (
-            select(run_table)
+            select(*SELECTED)
             .where(run_table.c.session_id == session_id, IS_OPEN)
             .order_by(run_table.c.id.desc())
             .limit(limit + 1)
@@ -227,6 +251,10 @@ class RunWrites(Buffered):
         """Write the buffered rows."""
         tx, null = self._tx, self._null
         dialect, connection = tx.dialect, tx.connection
+        if self._definitions:
+            rows = [{"key": key, "data": data} for key, data in self._definitions.items()]
+            connection.execute(_KEEP_DEFINITION, rows)
+            self._definitions.clear()
         if self._new:
             runs = list(self._new.values())
             dialect.insert(connection, run_table, flat(run_row(run, null) for run in runs))

@@ -20,13 +20,14 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    literal_column,
     text,
 )
 
 from flowspan_service.domain.payloads import Payload
-from flowspan_service.domain.runs import Run, TraceContext
+from flowspan_service.domain.runs import Definition, Run, RunDetails, TraceContext
 from flowspan_service.domain.states import State
-from flowspan_service.stores.engine.bounds import state_bytes, tag_bytes
+from flowspan_service.stores.engine.bounds import detail_bytes, state_bytes, tag_bytes
 from flowspan_service.stores.ids import Id, to_bytes
 from flowspan_service.stores.schema import NAME, metadata
 
@@ -39,6 +40,10 @@ RUN_BYTES = 512
 """The approximate size of the ids, times, numbers and names in a run's message."""
 ID_COLUMNS = 5
 """The number of ids at the beginning of a row of `run`."""
+DEFINITIONS_KEPT = 1000
+
+_definitions: dict[bytes, Definition] = {}
+"""Recently read definitions, by key."""
 
 run = Table(
     "run",
@@ -74,12 +79,30 @@ run = Table(
     Column("tracestate", Text),
     Column("parent_span_id", Text),
     Column("exported_by_service", Boolean),
+    Column("definition_key", LargeBinary),
+    Column("inputs", LargeBinary),
 )
 """Flow runs and task runs. The five ids come first: the row mapping and the dialects rely on it.
 
 It has a rowid in SQLite: without one, a search for an id reads whole rows on the way to it, and a
 row may hold megabytes.
 """
+
+definition = Table(
+    "definition",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)
+"""The facts that runs of one function share, such as its description: stored once, not with each
+of a thousand runs. Rows are never changed, and never deleted: they are about code, not about runs.
+"""
+
+DEFINITION_SQL = "(SELECT data FROM definition WHERE definition.key = run.definition_key)"
+RUN_COLUMNS = (*(f"run.{column.name}" for column in run.c), DEFINITION_SQL)
+"""The columns that `run_of` takes, in SQL."""
+SELECTED = (*run.c, literal_column(DEFINITION_SQL).label("definition_data"))
+"""The same, for `select`."""
 
 IS_TOP_LEVEL = text("parent_run_id IS NULL")
 IS_BELOW_ROOT = text("root_run_id <> id")
@@ -167,6 +190,15 @@ def run_row(run: Run, null: object) -> Row:
         json.dumps(run.tags, ensure_ascii=False) if run.tags else null,
         *((parameters.encoding, parameters.data) if parameters else (null, null)),
         *(_trace_values(trace) if trace else (null, null, null, null)),
+        *((null, null) if run.details is None else _detail_values(run.details, null)),
+    )
+
+
+def _detail_values(details: RunDetails, null: object) -> Row:
+    return (
+        # A bytearray, because Python's sqlite3 binds it faster (see ids.to_bytes).
+        null if details.definition is None else bytearray(details.definition.key),
+        null if details.inputs is None else bytearray(details.inputs),
     )
 
 
@@ -224,7 +256,7 @@ def change_row(run: Run, null: object) -> Row:
 
 
 def run_of(row: Sequence[Any]) -> Run:
-    """Return the run in a row of `run` with ids as text."""
+    """Return the run in a row of RUN_COLUMNS with ids as text."""
     (
         run_id, parent, root, flow_run, session,
         kind, state_type, attempt, transition_count, cause, position,
@@ -232,6 +264,7 @@ def run_of(row: Sequence[Any]) -> Run:
         state_name, state_message, failure, result,
         function_name, run_name, version, tags,
         encoding, data, traceparent, tracestate, parent_span_id, exported,
+        definition_key, inputs, definition_data,
     ) = row  # fmt: skip
     return Run(
         id=run_id,
@@ -251,6 +284,9 @@ def run_of(row: Sequence[Any]) -> Run:
         state=State(
             state_type, state_name, state_message, state_time_us, scheduled_us, failure, result
         ),
+        details=None
+        if definition_key is None and inputs is None
+        else RunDetails(_definition_of(definition_key, definition_data), inputs),
         attempt=attempt,
         transition_count=transition_count,
         cause=cause,
@@ -262,9 +298,23 @@ def run_of(row: Sequence[Any]) -> Run:
     )
 
 
+def _definition_of(key: bytes | None, data: bytes | None) -> Definition | None:
+    """Return a definition: one object for all runs that share it, for the sake of the memory."""
+    if key is None or data is None:
+        return None
+    known = _definitions.get(key)
+    if known is None:
+        if len(_definitions) >= DEFINITIONS_KEPT:
+            _definitions.clear()
+        known = _definitions[key] = Definition(key, data)
+    return known
+
+
 def run_bytes(run: Run) -> int:
     """Return the approximate size of a run's message."""
     size = RUN_BYTES + state_bytes(run.state)
     if run.parameters is not None:
         size += len(run.parameters.data)
+    if run.details is not None:
+        size += detail_bytes(run.details)
     return size + tag_bytes(run.tags) if run.tags else size

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from flowspan_service.stores.runs import IS_BELOW_ROOT, IS_NOT_CHILD_OF_ROOT, run
+from flowspan_service.stores.runs import IS_BELOW_ROOT, IS_NOT_CHILD_OF_ROOT, SELECTED, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,7 +46,7 @@ def tree_statement(
 ) -> Select[*tuple[Any, ...]]:
     """Return the run, which is not a root, and its descendants, by id ascending."""
     ids = tree_ids(run_id, is_root=False).subquery()
-    statement = select(run).join(ids, run.c.id == ids.c.id).order_by(ids.c.id)
+    statement = select(*SELECTED).join(ids, run.c.id == ids.c.id).order_by(ids.c.id)
     if after_id is not None:
         statement = statement.where(ids.c.id > after_id)
     return statement if limit is None else statement.limit(limit)

@@ -12,9 +12,9 @@ from flowspan_service.stores.schema import metadata
 
 
 def test_rows_are_cut_into_the_sizes_of_the_ladder() -> None:
-    values = list(range(2 * 1367))
+    values = list(range(2 * 1303))
     pieces = list(_ladder(values, 2))
-    assert [rows for rows, _ in pieces] == [1024, 256, 64, 16, 4, 1, 1, 1]
+    assert [rows for rows, _ in pieces] == [960, 256, 64, 16, 4, 1, 1, 1]
     assert [value for _, chunk in pieces for value in chunk] == values
     with pytest.raises(ValueError, match="do not make rows"):
         list(_ladder(values, 3))

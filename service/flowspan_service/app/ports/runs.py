@@ -151,7 +151,7 @@ class RunWrites(Protocol):
         ...
 
     def add(self, run: Run) -> None:
-        """Store a new run, with its first transition (from run.state, ordinal 1)."""
+        """Store a new run, with its labels and its first transition (run.state, ordinal 1)."""
         ...
 
     def add_transition(self, run: Run) -> None:

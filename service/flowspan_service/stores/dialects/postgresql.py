@@ -25,7 +25,7 @@ from flowspan_service.stores.dialects.binary import (
     ArrayEncoder,
     RowEncoder,
 )
-from flowspan_service.stores.runs import CHANGING_COLUMNS, ID_COLUMNS, run, run_of
+from flowspan_service.stores.runs import CHANGING_COLUMNS, ID_COLUMNS, RUN_COLUMNS, run, run_of
 from flowspan_service.stores.schema import metadata
 from flowspan_service.stores.transitions import transition_of, transitions_statement
 
@@ -477,8 +477,7 @@ def _update_runs_sql() -> bytes:
 
 _UPDATE_RUNS = _update_runs_sql()
 _LOADED = [
-    f"{column.name}::text" if index < ID_COLUMNS else column.name
-    for index, column in enumerate(run.c)
+    f"{column}::text" if index < ID_COLUMNS else column for index, column in enumerate(RUN_COLUMNS)
 ]
 _LOAD_RUNS = f"SELECT {', '.join(_LOADED)} FROM run WHERE id = ANY(%s::uuid[])"  # noqa: S608 - own names only
 """For answers in the binary format: payloads as text take four times as long."""

@@ -23,7 +23,7 @@ from flowspan_service.process.open_files import from_reserve
 from flowspan_service.stores.commands import open_commands_statement
 from flowspan_service.stores.dialects.base import DatabaseGoneError, Head, check_updated
 from flowspan_service.stores.ids import to_bytes, to_text
-from flowspan_service.stores.runs import CHANGING_COLUMNS, ID_COLUMNS, run, run_of
+from flowspan_service.stores.runs import CHANGING_COLUMNS, ID_COLUMNS, RUN_COLUMNS, run, run_of
 from flowspan_service.stores.transitions import transition, transition_of, transitions_statement
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from flowspan_service.domain.runs import Run, Transition
     from flowspan_service.stores.dialects.base import Statement
 
-CHUNK_SIZES = (1024, 256, 64, 16, 4, 1)
+CHUNK_SIZES = (960, 256, 64, 16, 4, 1)
 """Rows per statement: few sizes, so that the prepared statements of all of them stay cached.
-1024 rows of the widest table stay below SQLite's default limit of 32,766 variables.
+960 rows of the widest table stay below SQLite's default limit of 32,766 variables.
 """
 READERS = 8
 CONNECT_TRIES = 3
@@ -496,7 +496,7 @@ def _insert_sql(table: str, width: int, rows: int, folded: tuple[int, ...]) -> s
     first = ",".join(shared.get(column) or f"?{next(numbers)}" for column in range(width))
     # From the second row on, a plain "?" takes the next number. SQLite searches the list of
     # numbered parameters for each of them: numbering all would make the first use of a statement of
-    # 1024 rows take more than a second.
+    # 960 rows take more than a second.
     further = ",".join(shared.get(column, "?") for column in range(width))
     values = ",".join([f"({first})", *[f"({further})"] * (rows - 1)])
     return f"INSERT INTO {table} VALUES {values}"  # noqa: S608 - own names only
@@ -523,5 +523,5 @@ def _versions_sql(rows: int) -> str:
 
 @lru_cache(maxsize=STATEMENT_CACHE_SIZE)
 def _load_sql(rows: int) -> str:
-    columns = ", ".join(column.name for column in run.c)
+    columns = ", ".join(RUN_COLUMNS)
     return f"SELECT {columns} FROM run WHERE id IN ({','.join('?' * rows)})"  # noqa: S608 - own names

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.engine import Connection
 
-    from flowspan_service.domain.runs import Run
+    from flowspan_service.domain.runs import Run, RunDetails
     from flowspan_service.domain.states import State
 
 T = TypeVar("T")
@@ -89,10 +89,23 @@ def bounded(
     return Page(items=page, has_more=False)
 
 
-def payload_bytes(run: Run) -> int:
-    """Return the size of the values of a run: parameters, result and failure."""
-    state = run.state
+def unchanged_bytes(run: Run) -> int:
+    """Return the size of the texts and values that a run has from its creation."""
+    size = _created_bytes(run)
+    return size + tag_bytes(run.tags) if run.tags else size
+
+
+def _created_bytes(run: Run) -> int:
     size = 0 if run.parameters is None else len(run.parameters.data)
+    if run.details is not None and run.details.inputs is not None:
+        size += len(run.details.inputs)
+    return size
+
+
+def payload_bytes(run: Run) -> int:
+    """Return the size of the values of a run: parameters, inputs, result and failure."""
+    state = run.state
+    size = _created_bytes(run)
     if state.failure is not None:
         size += len(state.failure)
     return size if state.result is None else size + len(state.result)
@@ -104,6 +117,12 @@ def state_bytes(state: State) -> int:
     if state.failure is not None:
         size += len(state.failure)
     return size if state.result is None else size + len(state.result)
+
+
+def detail_bytes(details: RunDetails) -> int:
+    """Return the size of the details of a run in its message."""
+    size = 0 if details.definition is None else len(details.definition.data)
+    return size if details.inputs is None else size + len(details.inputs)
 
 
 def tag_bytes(tags: Sequence[str]) -> int:

@@ -9,7 +9,7 @@ from flowspan_service.domain.rules.creation import (
     decide_repeated_creation,
     takes_over,
 )
-from flowspan_service.domain.runs import NewRun, RunKind
+from flowspan_service.domain.runs import Definition, NewRun, RunDetails, RunKind
 from flowspan_service.domain.states import Cause, State, StateType
 from flowspan_service.domain.verdicts import VerdictKind
 
@@ -37,6 +37,37 @@ def test_a_repeated_creation_agrees_or_is_refused():
     assert decide_repeated_creation(run, later)[:2] == (VerdictKind.DUPLICATE, "creation_agrees")
     other = a_creation()._replace(run_name="other")
     assert decide_repeated_creation(run, other)[:2] == (VerdictKind.REJECTED, "creation_agrees")
+
+
+LOAD, OTHER = Definition(b"1", b"load"), Definition(b"2", b"other")
+LABELS = RunDetails(labels={"team": "data"})
+
+
+@pytest.mark.parametrize(
+    ("stored", "repeated", "agrees"),
+    [
+        (None, None, True),
+        (RunDetails(LOAD, b"in"), RunDetails(LOAD, b"in"), True),
+        (RunDetails(LOAD, b"in"), RunDetails(OTHER, b"in"), False),
+        (RunDetails(LOAD, b"in"), RunDetails(LOAD, b"other"), False),
+        (RunDetails(LOAD, b"in"), RunDetails(LOAD), False),
+        (RunDetails(LOAD), RunDetails(LOAD, b"in"), False),
+        # An older client sends none of it, and an older service has stored none.
+        (RunDetails(LOAD, b"in"), None, True),
+        (RunDetails(LOAD, b"in"), LABELS, True),
+        (None, RunDetails(LOAD, b"in"), True),
+        (LABELS, RunDetails(LOAD, b"in"), True),
+        # Labels may have changed since.
+        (LABELS, None, True),
+        (RunDetails(LOAD), RunDetails(LOAD, labels={"team": "web"}), True),
+    ],
+)
+def test_details_agree(
+    stored: RunDetails | None, repeated: RunDetails | None, *, agrees: bool
+) -> None:
+    run = a_creation()._replace(details=stored).make(cause=Cause.REPORTED, session_id="s")
+    assert run.details == stored
+    assert a_creation()._replace(details=repeated).agrees_with(run) is agrees
 
 
 def test_an_open_run_is_taken_over_by_another_session_only():
