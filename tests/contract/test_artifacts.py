@@ -280,7 +280,7 @@ def test_latest_by_key(stubs: Stubs) -> None:
 
 
 def test_pages_of_large_artifacts_are_short(stubs: Stubs) -> None:
-    large = payload_pb2.Payload(encoding="json", data=bytes(1 << 20))
+    large = payload_pb2.Payload(encoding="json", data=b"1" * (1 << 20))
     for _ in range(5):
         create(stubs, artifact(data=large, key="k"))
     page = stubs.artifacts.ListArtifacts(service_pb2.ListArtifactsRequest())

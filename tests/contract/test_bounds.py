@@ -73,7 +73,7 @@ def largest_run(**fields: Any) -> list[report_pb2.Event]:
             run_name="n" * 256,
             version="v" * 256,
             tags=[f"{index:0256}" for index in range(64)],
-            parameters=payload_pb2.Payload(encoding="json", data=bytes(512 << 10)),
+            parameters=payload_pb2.Payload(encoding="json", data=b"1" * (512 << 10)),
             **fields,
         ),
         entered(run_id, "FAILED", failure=failure(), message="m" * 32768, name="s" * 128),

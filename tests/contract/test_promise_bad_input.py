@@ -366,7 +366,7 @@ def test_promise_bad_input_at_the_limits_is_good(harness: Harness) -> None:
             run_name="n" * 256,
             tags=["t" * 256] * 64,
             version="v" * 256,
-            parameters=payload_pb2.Payload(encoding="json", data=bytes(512 << 10)),
+            parameters=payload_pb2.Payload(encoding="json", data=b"1" * (512 << 10)),
             state=state("PENDING", name="s" * 128, message="ö" * 16_384),
         ),
         log(run_id=run_id, message="m" * (256 << 10), logger="l" * 256),

@@ -20,6 +20,16 @@ MAX_TRACE_BYTES = 64 * KIB
 """The stack trace of a failure."""
 MAX_CHAIN = 16
 """Failures in a chain of causes."""
+MAX_FAILURES = 64
+"""A failure with all its causes, in number."""
+MAX_RUN_DESCRIPTION_BYTES = 4 * KIB
+"""The description of a flow run or task run."""
+MAX_INPUTS = 1000
+"""The upstream runs of a run, in number."""
+MAX_FILE_PATH_BYTES = KIB
+"""The file of a function."""
+MAX_PREVIEW_BYTES = 64 * KIB
+"""The preview of the arguments of a task run."""
 MAX_PAYLOAD_BYTES = MIB
 """The content of an artifact, or the reference to a result."""
 MAX_PARAMETERS_BYTES = 512 * KIB

@@ -29,7 +29,7 @@ from flowspan.v1 import transition_pb2 as flowspan_dot_v1_dot_transition__pb2
 from flowspan.v1 import verdict_pb2 as flowspan_dot_v1_dot_verdict__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"flowspan/v1/flow_run_service.proto\x12\x0b\x66lowspan.v1\x1a\x1a\x66lowspan/v1/flow_run.proto\x1a\x1c\x66lowspan/v1/run_filter.proto\x1a\x17\x66lowspan/v1/state.proto\x1a\x1c\x66lowspan/v1/transition.proto\x1a\x19\x66lowspan/v1/verdict.proto\">\n\x14\x43reateFlowRunRequest\x12&\n\x08\x66low_run\x18\x01 \x01(\x0b\x32\x14.flowspan.v1.FlowRun\"P\n\x15\x43reateFlowRunResponse\x12&\n\x08\x66low_run\x18\x01 \x01(\x0b\x32\x14.flowspan.v1.FlowRun\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"\x1f\n\x11GetFlowRunRequest\x12\n\n\x02id\x18\x01 \x01(\t\"<\n\x12GetFlowRunResponse\x12&\n\x08\x66low_run\x18\x01 \x01(\x0b\x32\x14.flowspan.v1.FlowRun\"\x8a\x01\n\x13ListFlowRunsRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.flowspan.v1.RunFilter\x12$\n\x05order\x18\x02 \x01(\x0e\x32\x15.flowspan.v1.RunOrder\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"X\n\x14ListFlowRunsResponse\x12\'\n\tflow_runs\x18\x01 \x03(\x0b\x32\x14.flowspan.v1.FlowRun\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x14\x43ountFlowRunsRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.flowspan.v1.RunFilter\"@\n\x15\x43ountFlowRunsResponse\x12\'\n\x06\x63ounts\x18\x01 \x03(\x0b\x32\x17.flowspan.v1.StateCount\"1\n\x14\x44\x65leteFlowRunRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\"2\n\x15\x44\x65leteFlowRunResponse\x12\x19\n\x11\x64\x65leted_run_count\x18\x01 \x01(\x03\"G\n\x16SetFlowRunStateRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12!\n\x05state\x18\x02 \x01(\x0b\x32\x12.flowspan.v1.State\"h\n\x17SetFlowRunStateResponse\x12%\n\x07verdict\x18\x01 \x01(\x0b\x32\x14.flowspan.v1.Verdict\x12&\n\x08\x66low_run\x18\x02 \x01(\x0b\x32\x14.flowspan.v1.FlowRun\"R\n\x1dListFlowRunTransitionsRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"g\n\x1eListFlowRunTransitionsResponse\x12,\n\x0btransitions\x18\x01 \x03(\x0b\x32\x17.flowspan.v1.Transition\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"2\n\x14\x43\x61ncelFlowRunRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x7f\n\x15\x43\x61ncelFlowRunResponse\x12%\n\x07verdict\x18\x01 \x01(\x0b\x32\x14.flowspan.v1.Verdict\x12&\n\x08\x66low_run\x18\x02 \x01(\x0b\x32\x14.flowspan.v1.FlowRun\x12\x17\n\x0f\x61sked_run_count\x18\x03 \x01(\x03\x32\x88\x06\n\x0e\x46lowRunService\x12[\n\rCreateFlowRun\x12!.flowspan.v1.CreateFlowRunRequest\x1a\".flowspan.v1.CreateFlowRunResponse\"\x03\x90\x02\x02\x12R\n\nGetFlowRun\x12\x1e.flowspan.v1.GetFlowRunRequest\x1a\x1f.flowspan.v1.GetFlowRunResponse\"\x03\x90\x02\x01\x12X\n\x0cListFlowRuns\x12 .flowspan.v1.ListFlowRunsRequest\x1a!.flowspan.v1.ListFlowRunsResponse\"\x03\x90\x02\x01\x12[\n\rCountFlowRuns\x12!.flowspan.v1.CountFlowRunsRequest\x1a\".flowspan.v1.CountFlowRunsResponse\"\x03\x90\x02\x01\x12[\n\rDeleteFlowRun\x12!.flowspan.v1.DeleteFlowRunRequest\x1a\".flowspan.v1.DeleteFlowRunResponse\"\x03\x90\x02\x02\x12\\\n\x0fSetFlowRunState\x12#.flowspan.v1.SetFlowRunStateRequest\x1a$.flowspan.v1.SetFlowRunStateResponse\x12[\n\rCancelFlowRun\x12!.flowspan.v1.CancelFlowRunRequest\x1a\".flowspan.v1.CancelFlowRunResponse\"\x03\x90\x02\x02\x12v\n\x16ListFlowRunTransitions\x12*.flowspan.v1.ListFlowRunTransitionsRequest\x1a+.flowspan.v1.ListFlowRunTransitionsResponse\"\x03\x90\x02\x01\x42H\n\x0f\x64\x65v.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\x0b\x46lowspan.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"flowspan/v1/flow_run_service.proto\x12\x0b\x66lowspan.v1\x1a\x1a\x66lowspan/v1/flow_run.proto\x1a\x1c\x66lowspan/v1/run_filter.proto\x1a\x17\x66lowspan/v1/state.proto\x1a\x1c\x66lowspan/v1/transition.proto\x1a\x19\x66lowspan/v1/verdict.proto\"\xac\x01\n\x14\x43reateFlowRunRequest\x12&\n\x08\x66low_run\x18\x01 \x01(\x0b\x32\x14.flowspan.v1.FlowRun\x12=\n\x06labels\x18\x02 \x03(\x0b\x32-.flowspan.v1.CreateFlowRunRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"P\n\x15\x43reateFlowRunResponse\x12&\n\x08\x66low_run\x18\x01 \x01(\x0b\x32\x14.flowspan.v1.FlowRun\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"\x1f\n\x11GetFlowRunRequest\x12\n\n\x02id\x18\x01 \x01(\t\"<\n\x12GetFlowRunResponse\x12&\n\x08\x66low_run\x18\x01 \x01(\x0b\x32\x14.flowspan.v1.FlowRun\"\x8a\x01\n\x13ListFlowRunsRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.flowspan.v1.RunFilter\x12$\n\x05order\x18\x02 \x01(\x0e\x32\x15.flowspan.v1.RunOrder\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"X\n\x14ListFlowRunsResponse\x12\'\n\tflow_runs\x18\x01 \x03(\x0b\x32\x14.flowspan.v1.FlowRun\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x14\x43ountFlowRunsRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.flowspan.v1.RunFilter\"@\n\x15\x43ountFlowRunsResponse\x12\'\n\x06\x63ounts\x18\x01 \x03(\x0b\x32\x17.flowspan.v1.StateCount\"1\n\x14\x44\x65leteFlowRunRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\"2\n\x15\x44\x65leteFlowRunResponse\x12\x19\n\x11\x64\x65leted_run_count\x18\x01 \x01(\x03\"G\n\x16SetFlowRunStateRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12!\n\x05state\x18\x02 \x01(\x0b\x32\x12.flowspan.v1.State\"h\n\x17SetFlowRunStateResponse\x12%\n\x07verdict\x18\x01 \x01(\x0b\x32\x14.flowspan.v1.Verdict\x12&\n\x08\x66low_run\x18\x02 \x01(\x0b\x32\x14.flowspan.v1.FlowRun\"R\n\x1dListFlowRunTransitionsRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"g\n\x1eListFlowRunTransitionsResponse\x12,\n\x0btransitions\x18\x01 \x03(\x0b\x32\x17.flowspan.v1.Transition\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"2\n\x14\x43\x61ncelFlowRunRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x7f\n\x15\x43\x61ncelFlowRunResponse\x12%\n\x07verdict\x18\x01 \x01(\x0b\x32\x14.flowspan.v1.Verdict\x12&\n\x08\x66low_run\x18\x02 \x01(\x0b\x32\x14.flowspan.v1.FlowRun\x12\x17\n\x0f\x61sked_run_count\x18\x03 \x01(\x03\x32\x88\x06\n\x0e\x46lowRunService\x12[\n\rCreateFlowRun\x12!.flowspan.v1.CreateFlowRunRequest\x1a\".flowspan.v1.CreateFlowRunResponse\"\x03\x90\x02\x02\x12R\n\nGetFlowRun\x12\x1e.flowspan.v1.GetFlowRunRequest\x1a\x1f.flowspan.v1.GetFlowRunResponse\"\x03\x90\x02\x01\x12X\n\x0cListFlowRuns\x12 .flowspan.v1.ListFlowRunsRequest\x1a!.flowspan.v1.ListFlowRunsResponse\"\x03\x90\x02\x01\x12[\n\rCountFlowRuns\x12!.flowspan.v1.CountFlowRunsRequest\x1a\".flowspan.v1.CountFlowRunsResponse\"\x03\x90\x02\x01\x12[\n\rDeleteFlowRun\x12!.flowspan.v1.DeleteFlowRunRequest\x1a\".flowspan.v1.DeleteFlowRunResponse\"\x03\x90\x02\x02\x12\\\n\x0fSetFlowRunState\x12#.flowspan.v1.SetFlowRunStateRequest\x1a$.flowspan.v1.SetFlowRunStateResponse\x12[\n\rCancelFlowRun\x12!.flowspan.v1.CancelFlowRunRequest\x1a\".flowspan.v1.CancelFlowRunResponse\"\x03\x90\x02\x02\x12v\n\x16ListFlowRunTransitions\x12*.flowspan.v1.ListFlowRunTransitionsRequest\x1a+.flowspan.v1.ListFlowRunTransitionsResponse\"\x03\x90\x02\x01\x42H\n\x0f\x64\x65v.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\x0b\x46lowspan.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +37,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flowspan.v1.flow_run_servic
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.flowspan.v1P\001Z%flowspan.dev/go/flowspanpb;flowspanpb\252\002\013Flowspan.V1'
+  _globals['_CREATEFLOWRUNREQUEST_LABELSENTRY']._loaded_options = None
+  _globals['_CREATEFLOWRUNREQUEST_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_FLOWRUNSERVICE'].methods_by_name['CreateFlowRun']._loaded_options = None
   _globals['_FLOWRUNSERVICE'].methods_by_name['CreateFlowRun']._serialized_options = b'\220\002\002'
   _globals['_FLOWRUNSERVICE'].methods_by_name['GetFlowRun']._loaded_options = None
@@ -51,38 +53,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FLOWRUNSERVICE'].methods_by_name['CancelFlowRun']._serialized_options = b'\220\002\002'
   _globals['_FLOWRUNSERVICE'].methods_by_name['ListFlowRunTransitions']._loaded_options = None
   _globals['_FLOWRUNSERVICE'].methods_by_name['ListFlowRunTransitions']._serialized_options = b'\220\002\001'
-  _globals['_CREATEFLOWRUNREQUEST']._serialized_start=191
-  _globals['_CREATEFLOWRUNREQUEST']._serialized_end=253
-  _globals['_CREATEFLOWRUNRESPONSE']._serialized_start=255
-  _globals['_CREATEFLOWRUNRESPONSE']._serialized_end=335
-  _globals['_GETFLOWRUNREQUEST']._serialized_start=337
-  _globals['_GETFLOWRUNREQUEST']._serialized_end=368
-  _globals['_GETFLOWRUNRESPONSE']._serialized_start=370
-  _globals['_GETFLOWRUNRESPONSE']._serialized_end=430
-  _globals['_LISTFLOWRUNSREQUEST']._serialized_start=433
-  _globals['_LISTFLOWRUNSREQUEST']._serialized_end=571
-  _globals['_LISTFLOWRUNSRESPONSE']._serialized_start=573
-  _globals['_LISTFLOWRUNSRESPONSE']._serialized_end=661
-  _globals['_COUNTFLOWRUNSREQUEST']._serialized_start=663
-  _globals['_COUNTFLOWRUNSREQUEST']._serialized_end=725
-  _globals['_COUNTFLOWRUNSRESPONSE']._serialized_start=727
-  _globals['_COUNTFLOWRUNSRESPONSE']._serialized_end=791
-  _globals['_DELETEFLOWRUNREQUEST']._serialized_start=793
-  _globals['_DELETEFLOWRUNREQUEST']._serialized_end=842
-  _globals['_DELETEFLOWRUNRESPONSE']._serialized_start=844
-  _globals['_DELETEFLOWRUNRESPONSE']._serialized_end=894
-  _globals['_SETFLOWRUNSTATEREQUEST']._serialized_start=896
-  _globals['_SETFLOWRUNSTATEREQUEST']._serialized_end=967
-  _globals['_SETFLOWRUNSTATERESPONSE']._serialized_start=969
-  _globals['_SETFLOWRUNSTATERESPONSE']._serialized_end=1073
-  _globals['_LISTFLOWRUNTRANSITIONSREQUEST']._serialized_start=1075
-  _globals['_LISTFLOWRUNTRANSITIONSREQUEST']._serialized_end=1157
-  _globals['_LISTFLOWRUNTRANSITIONSRESPONSE']._serialized_start=1159
-  _globals['_LISTFLOWRUNTRANSITIONSRESPONSE']._serialized_end=1262
-  _globals['_CANCELFLOWRUNREQUEST']._serialized_start=1264
-  _globals['_CANCELFLOWRUNREQUEST']._serialized_end=1314
-  _globals['_CANCELFLOWRUNRESPONSE']._serialized_start=1316
-  _globals['_CANCELFLOWRUNRESPONSE']._serialized_end=1443
-  _globals['_FLOWRUNSERVICE']._serialized_start=1446
-  _globals['_FLOWRUNSERVICE']._serialized_end=2222
+  _globals['_CREATEFLOWRUNREQUEST']._serialized_start=192
+  _globals['_CREATEFLOWRUNREQUEST']._serialized_end=364
+  _globals['_CREATEFLOWRUNREQUEST_LABELSENTRY']._serialized_start=319
+  _globals['_CREATEFLOWRUNREQUEST_LABELSENTRY']._serialized_end=364
+  _globals['_CREATEFLOWRUNRESPONSE']._serialized_start=366
+  _globals['_CREATEFLOWRUNRESPONSE']._serialized_end=446
+  _globals['_GETFLOWRUNREQUEST']._serialized_start=448
+  _globals['_GETFLOWRUNREQUEST']._serialized_end=479
+  _globals['_GETFLOWRUNRESPONSE']._serialized_start=481
+  _globals['_GETFLOWRUNRESPONSE']._serialized_end=541
+  _globals['_LISTFLOWRUNSREQUEST']._serialized_start=544
+  _globals['_LISTFLOWRUNSREQUEST']._serialized_end=682
+  _globals['_LISTFLOWRUNSRESPONSE']._serialized_start=684
+  _globals['_LISTFLOWRUNSRESPONSE']._serialized_end=772
+  _globals['_COUNTFLOWRUNSREQUEST']._serialized_start=774
+  _globals['_COUNTFLOWRUNSREQUEST']._serialized_end=836
+  _globals['_COUNTFLOWRUNSRESPONSE']._serialized_start=838
+  _globals['_COUNTFLOWRUNSRESPONSE']._serialized_end=902
+  _globals['_DELETEFLOWRUNREQUEST']._serialized_start=904
+  _globals['_DELETEFLOWRUNREQUEST']._serialized_end=953
+  _globals['_DELETEFLOWRUNRESPONSE']._serialized_start=955
+  _globals['_DELETEFLOWRUNRESPONSE']._serialized_end=1005
+  _globals['_SETFLOWRUNSTATEREQUEST']._serialized_start=1007
+  _globals['_SETFLOWRUNSTATEREQUEST']._serialized_end=1078
+  _globals['_SETFLOWRUNSTATERESPONSE']._serialized_start=1080
+  _globals['_SETFLOWRUNSTATERESPONSE']._serialized_end=1184
+  _globals['_LISTFLOWRUNTRANSITIONSREQUEST']._serialized_start=1186
+  _globals['_LISTFLOWRUNTRANSITIONSREQUEST']._serialized_end=1268
+  _globals['_LISTFLOWRUNTRANSITIONSRESPONSE']._serialized_start=1270
+  _globals['_LISTFLOWRUNTRANSITIONSRESPONSE']._serialized_end=1373
+  _globals['_CANCELFLOWRUNREQUEST']._serialized_start=1375
+  _globals['_CANCELFLOWRUNREQUEST']._serialized_end=1425
+  _globals['_CANCELFLOWRUNRESPONSE']._serialized_start=1427
+  _globals['_CANCELFLOWRUNRESPONSE']._serialized_end=1554
+  _globals['_FLOWRUNSERVICE']._serialized_start=1557
+  _globals['_FLOWRUNSERVICE']._serialized_end=2333
 # @@protoc_insertion_point(module_scope)

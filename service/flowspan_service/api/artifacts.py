@@ -14,7 +14,6 @@ from flowspan_service.api.checks import (
     check_id,
     check_id_part,
     check_optional_id,
-    check_payload,
     check_required_text,
     check_required_time,
     check_text,
@@ -26,7 +25,8 @@ from flowspan_service.api.checks import (
     with_page,
 )
 from flowspan_service.api.paging import Paging, is_oldest_first, selection_of
-from flowspan_service.api.values import microseconds, payload_message, payload_of, timestamp
+from flowspan_service.api.payloads import check_payload, payload_message, payload_of
+from flowspan_service.api.values import microseconds, timestamp
 from flowspan_service.app.artifacts import (
     CreateArtifact,
     DeleteArtifacts,
@@ -154,7 +154,7 @@ def check_artifact(artifact: artifact_pb2.Artifact, field: str, *, is_reported: 
     check_text(artifact.description, f"{field}description", limits.DESCRIPTION)
     check_optional_id(artifact.run_id, f"{field}run_id")
     if artifact.HasField("data"):
-        check_payload(artifact.data, f"{field}data", limits.PAYLOAD)
+        check_payload(artifact.data, f"{field}data", limits.PAYLOAD, is_reported=is_reported)
     if is_reported or artifact.HasField("create_time"):
         check_required_time(artifact, "create_time", f"{field}create_time")
 
@@ -166,7 +166,7 @@ def check_artifact_change(
     check_id(change.id, f"{field}id")
     check_text(change.description, f"{field}description", limits.DESCRIPTION)
     if change.HasField("data"):
-        check_payload(change.data, f"{field}data", limits.PAYLOAD)
+        check_payload(change.data, f"{field}data", limits.PAYLOAD, is_reported=is_reported)
     if is_reported or change.HasField("change_time"):
         check_required_time(change, "change_time", f"{field}change_time")
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from google.protobuf.duration_pb2 import Duration
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from flowspan.v1.payload_pb2 import Payload
-
 Check: TypeAlias = "Callable[[Any], None]"
 """The check of one type of request."""
 Checks: TypeAlias = "dict[type[Any], Check]"
@@ -169,14 +167,6 @@ def check_values(values: Sequence[str | int], field: str) -> None:
             check_required_text(value, field, limits.NAME)
         elif value not in STATE_TYPES:
             raise invalid(field, f"{value} is not known")
-
-
-def check_payload(payload: Payload, field: str, limit: int) -> None:
-    """Check a value of user code."""
-    check_required_text(payload.encoding, f"{field}.encoding", limits.SHORT_NAME)
-    size = len(payload.data)
-    if size > limit:
-        raise too_large(f"{field}.data", size, limit)
 
 
 def check_hex(value: str, field: str, length: int) -> None:

@@ -12,7 +12,6 @@ from flowspan_service.api.checks import (
     by_id,
     check_id,
     check_optional_id,
-    check_payload,
     check_required_text,
     check_tags,
     check_text,
@@ -20,6 +19,8 @@ from flowspan_service.api.checks import (
     invalid,
     with_message,
 )
+from flowspan_service.api.payloads import check_payload, payload_message, payload_of
+from flowspan_service.api.run_details import put_details, read_details, shorten
 from flowspan_service.api.runs import (
     RunOperations,
     check_count,
@@ -30,13 +31,14 @@ from flowspan_service.api.runs import (
 )
 from flowspan_service.api.states import check_state, new_state
 from flowspan_service.api.traces import check_trace, new_trace, trace_message
-from flowspan_service.api.values import payload_message, payload_of
 from flowspan_service.app.runs import CreateRun, DeleteRun
 from flowspan_service.domain.flows import flow_id
 from flowspan_service.domain.rules.transitions import INITIAL_TYPES
 from flowspan_service.domain.runs import NewRun, RunKind
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flowspan_service.api.backend import Backend
     from flowspan_service.api.call import Call
     from flowspan_service.domain.runs import Run
@@ -49,13 +51,17 @@ class FlowRunService:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._runs = RunOperations(backend, RunKind.FLOW, flow_run_message)
+        self._runs = RunOperations(
+            backend, RunKind.FLOW, flow_run_message, listed=listed_flow_run_message
+        )
 
     async def CreateFlowRun(
         self, request: pb.CreateFlowRunRequest, _: Call
     ) -> pb.CreateFlowRunResponse:
         """Create a run that no process executes yet."""
-        new = new_flow_run(request.flow_run, now_us=self._backend.clock.now_us())
+        new = new_flow_run(
+            request.flow_run, labels=request.labels, now_us=self._backend.clock.now_us()
+        )
         created = await self._backend.write(CreateRun(new))
         self._backend.activity.committed_transition_count += created.is_new
         return pb.CreateFlowRunResponse(
@@ -137,8 +143,12 @@ CHECKS: Checks = {
 }
 
 
-def new_flow_run(wire: flow_run_pb2.FlowRun, *, now_us: int) -> NewRun:
-    """Return the flow run to create from a message; its state's time is optional there."""
+def new_flow_run(wire: flow_run_pb2.FlowRun, *, labels: Mapping[str, str], now_us: int) -> NewRun:
+    """Return the flow run to create from a message; its state's time is optional there.
+
+    Raises:
+        InvalidFieldError, TooLargeError: A detail of the run, or a label, is not allowed.
+    """
     state = new_state(wire.state)
     if not wire.state.HasField("time"):
         state.time_us = now_us
@@ -156,6 +166,7 @@ def new_flow_run(wire: flow_run_pb2.FlowRun, *, now_us: int) -> NewRun:
         version=wire.flow_version,
         created_us=state.time_us,
         state=state,
+        details=read_details(wire, labels, "flow_run."),
     )
 
 
@@ -176,5 +187,14 @@ def flow_run_message(run: Run) -> flow_run_pb2.FlowRun:
         session_id=run.session_id or "",
         transition_count=run.transition_count,
     )
+    put_details(wire, run)
     put_course(wire, run)
+    return wire
+
+
+def listed_flow_run_message(run: Run) -> flow_run_pb2.FlowRun:
+    """Return the message of a flow run in a list or a watch."""
+    wire = flow_run_message(run)
+    if run.details is not None:
+        shorten(wire)
     return wire

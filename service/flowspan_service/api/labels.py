@@ -25,7 +25,7 @@ from flowspan_service.domain.errors import TooLargeError
 from flowspan_service.domain.labels import LabelChange
 
 if TYPE_CHECKING:
-    from collections.abc import Sized
+    from collections.abc import Mapping, Sized
 
     from flowspan_service.api.backend import Backend
     from flowspan_service.api.call import Call
@@ -95,12 +95,17 @@ def _check_count(items: Sized, field: str) -> None:
         )
 
 
+def check_labels(labels: Mapping[str, str], field: str) -> None:
+    """Check labels to set."""
+    _check_count(labels, field)
+    for key, value in labels.items():
+        _check_key(key, field)
+        check_text(value, f"{field}[{key}]", limits.LABEL_VALUE)
+
+
 def _check_change(request: pb.SetLabelsRequest) -> None:
     check_id(request.run_id, "run_id")
-    _check_count(request.labels, "labels")
-    for key, value in request.labels.items():
-        _check_key(key, "labels")
-        check_text(value, f"labels[{key}]", limits.LABEL_VALUE)
+    check_labels(request.labels, "labels")
     _check_count(request.removed_keys, "removed_keys")
     for key in request.removed_keys:
         _check_key(key, "removed_keys")

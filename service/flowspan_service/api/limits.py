@@ -33,7 +33,17 @@ FAILURE_TYPE = 1 * KIB
 FAILURE_MESSAGE = 32 * KIB
 FAILURE_STACK_TRACE = 64 * KIB
 FAILURE_DEPTH = 16
+FAILURE_COUNT = 64
+FAILURE = 1600 * KIB
+"""A failure with all its causes: a little more than the longest chain of the largest ones."""
 PAYLOAD = MIB
+JSON_DEPTH = 500
+"""The nesting of JSON, outside reports."""
+RUN_DESCRIPTION = 4 * KIB
+RUN_INPUTS = 1000
+CODE_FILE = KIB
+TASK_PARAMETERS = 64 * KIB
+"""The parameters of a task run, which are a preview."""
 DESCRIPTION = 32 * KIB
 VARIABLE_NAME = 255
 VARIABLE_VALUE = 64 * KIB
@@ -76,6 +86,10 @@ PAGE_RUNS = 1000
 PAGE_RUNS_DEFAULT = 100
 RUNS_AT_ONCE = 100
 """Runs of a page that are read at once, with their payloads in memory together."""
+LISTED_INPUTS = 20
+"""A list leaves out the inputs of a run that has more."""
+LISTED_TASK_PARAMETERS = 2 * KIB
+"""A list leaves out larger parameters of a task run."""
 PAGE_TRANSITIONS = 10_000
 WHOLE_HISTORY = 50_000
 """The most transitions of a history that is read without pages."""

@@ -11,9 +11,10 @@ from flowspan_service.api.artifacts import (
     check_artifact_change,
     new_artifact,
 )
+from flowspan_service.api.payloads import check_payload, payload_of, stored_payload
+from flowspan_service.api.run_details import read_details
 from flowspan_service.api.states import check_failure
 from flowspan_service.api.traces import check_trace, new_trace
-from flowspan_service.api.values import payload_of
 from flowspan_service.app.reports import NotUnderstood
 from flowspan_service.domain.errors import InvalidFieldError, ServiceError, TooLargeError
 from flowspan_service.domain.logs import LogEntry
@@ -24,8 +25,10 @@ from flowspan_service.domain.states import DEFAULT_NAMES, Cause, State, StateTyp
 if TYPE_CHECKING:
     from flowspan.v1 import report_pb2
     from flowspan.v1.log_pb2 import LogRecord
+    from flowspan.v1.payload_pb2 import Payload as WirePayload
     from flowspan.v1.state_pb2 import State as WireState
     from flowspan_service.app.reports import ReportedEvent
+    from flowspan_service.domain.payloads import Payload
 
 # Plain numbers: reading a member of an enum from its class costs as much as a small function.
 _REPORTED = int(Cause.REPORTED)
@@ -125,8 +128,8 @@ def _read_rarer(wire: WireState, kind: int, state: State) -> None:
     """Read the fields of certain types of states; other types ignore them."""
     if kind == _COMPLETED:
         if wire.HasField("result"):
-            checks.check_payload(wire.result, "state.result", limits.PAYLOAD)
-            state.result = wire.result.SerializeToString()
+            check_payload(wire.result, "state.result", limits.PAYLOAD, is_reported=True)
+            state.result = stored_payload(wire.result)
     elif kind in (_FAILED, _CRASHED):
         if wire.HasField("failure"):
             check_failure(wire.failure, "state.failure")
@@ -155,24 +158,24 @@ def _read_created(wire: report_pb2.RunCreated, ids: set[str]) -> ReportedEvent:
         and "\0" not in version
     ):
         _check_names(function_name, run_name, version)
-    tags = tuple(wire.tags)
-    if tags:
+    tags: tuple[str, ...] = ()
+    if wire.tags:  # A tuple of nothing takes longer than this check.
+        tags = tuple(wire.tags)
         checks.check_tags(tags, "tags")
-    parameters = trace = None
+    kind: int = wire.kind
+    parameters = trace = details = None
     if wire.HasField("parameters"):
-        checks.check_payload(wire.parameters, "parameters", limits.PARAMETERS)
-        parameters = payload_of(wire.parameters)
+        parameters = _read_parameters(wire.parameters, kind)
     if wire.HasField("trace"):
         check_trace(wire.trace, "trace")
         trace = new_trace(wire.trace)
+    if wire.description or wire.max_attempts or wire.HasField("code") or wire.inputs or wire.labels:
+        details = read_details(wire, wire.labels)
     state = _read_state(wire.state)
     if state.__class__ is NotUnderstood:
         return run_id, state
-    kind: int = wire.kind
     if kind not in (_FLOW, _TASK):
-        if kind == 0:
-            raise checks.invalid("kind", "is required")
-        return run_id, NotUnderstood("kind_is_known", f"This service knows no run of kind {kind}.")
+        return run_id, _unknown_kind(kind)
     # Like NewRun(…), without the cost of its own __new__.
     new: NewRun = tuple.__new__(
         NewRun,
@@ -190,6 +193,7 @@ def _read_created(wire: report_pb2.RunCreated, ids: set[str]) -> ReportedEvent:
             version,
             state.time_us,  # type: ignore[union-attr] # its class was just checked
             state,
+            details,
         ),
     )
     return run_id, new
@@ -202,6 +206,20 @@ def _check_family(parent_id: str, root_id: str, flow_run_id: str, ids: set[str])
         ids.add(parent_id)
     checks.check_optional_id(root_id, "root_run_id")
     checks.check_optional_id(flow_run_id, "flow_run_id")
+
+
+def _read_parameters(wire: WirePayload, kind: int) -> Payload | None:
+    check_payload(wire, "parameters", limits.PARAMETERS, is_reported=True)
+    parameters = payload_of(wire)
+    if kind == _TASK and len(parameters.data) > limits.TASK_PARAMETERS:
+        return None  # Only a preview, and not worth the loss of a batch.
+    return parameters
+
+
+def _unknown_kind(kind: int) -> NotUnderstood:
+    if kind == 0:
+        raise checks.invalid("kind", "is required")
+    return NotUnderstood("kind_is_known", f"This service knows no run of kind {kind}.")
 
 
 def _check_names(function_name: str, run_name: str, version: str) -> None:

@@ -55,13 +55,21 @@ class RunOperations(Generic[M]):
         backend: The store and what belongs to it.
         kind: The kind.
         message: Makes the message of a run.
+        listed: Makes the message of a run in a list.
     """
 
-    def __init__(self, backend: Backend, kind: RunKind, message: Callable[[Run], M]) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        kind: RunKind,
+        message: Callable[[Run], M],
+        *,
+        listed: Callable[[Run], M],
+    ) -> None:
         self._backend = backend
         self._kind = kind
         self._message = message
-        self._messages = RunMessages(backend.store, message)
+        self._messages = RunMessages(backend.store, listed)
 
     async def get(self, run_id: str) -> M:
         """Return one run.

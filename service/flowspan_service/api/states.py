@@ -13,7 +13,8 @@ from flowspan.v1 import (
     verdict_pb2,
 )
 from flowspan_service.api import limits
-from flowspan_service.api.checks import STATE_TYPES, check_payload, check_text, check_time, invalid
+from flowspan_service.api.checks import STATE_TYPES, check_text, check_time, invalid, too_large
+from flowspan_service.api.payloads import check_payload, stored_payload
 from flowspan_service.api.values import (
     brief,
     microseconds,
@@ -48,20 +49,36 @@ def check_state(state: state_pb2.State, field: str) -> None:
 
 
 def check_failure(failure: failure_pb2.Failure, field: str) -> None:
-    """Check an error of user code and its chain of causes."""
-    depth = 1
-    while True:
-        check_text(failure.type, f"{field}.type", limits.FAILURE_TYPE)
-        check_text(failure.message, f"{field}.message", limits.FAILURE_MESSAGE)
-        check_text(failure.stack_trace, f"{field}.stack_trace", limits.FAILURE_STACK_TRACE)
-        if not failure.HasField("cause"):
-            return
-        depth += 1
-        if depth > limits.FAILURE_DEPTH:
+    """Check an error of user code and its causes.
+
+    Each error is looked at once, and no more of them than are allowed.
+    """
+    size = failure.ByteSize()
+    if size > limits.FAILURE:
+        raise too_large(field, size, limits.FAILURE)
+    waiting = [(failure, 1)]
+    count = 1
+    while waiting:
+        each, depth = waiting.pop()
+        check_text(each.type, f"{field}.type", limits.FAILURE_TYPE)
+        check_text(each.message, f"{field}.message", limits.FAILURE_MESSAGE)
+        check_text(each.stack_trace, f"{field}.stack_trace", limits.FAILURE_STACK_TRACE)
+        has_cause = each.HasField("cause")
+        causes = has_cause + len(each.other_causes)
+        if not causes:
+            continue
+        count += causes
+        if depth == limits.FAILURE_DEPTH:
             raise TooLargeError(
                 f"{field}: a chain of more than {limits.FAILURE_DEPTH} failures", field=field
             )
-        failure = failure.cause
+        if count > limits.FAILURE_COUNT:
+            raise TooLargeError(
+                f"{field}: more than {limits.FAILURE_COUNT} failures in all", field=field
+            )
+        waiting += [(cause, depth + 1) for cause in each.other_causes]
+        if has_cause:
+            waiting.append((each.cause, depth + 1))
 
 
 def new_state(wire: state_pb2.State) -> State:
@@ -79,7 +96,7 @@ def new_state(wire: state_pb2.State) -> State:
         microseconds(wire.time),
         optional_microseconds(wire, "scheduled_time"),
         wire.failure.SerializeToString() if has_failure else None,
-        wire.result.SerializeToString() if has_result else None,
+        stored_payload(wire.result) if has_result else None,
     )
 
 

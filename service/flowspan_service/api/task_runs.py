@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 from flowspan.v1 import task_run_pb2
 from flowspan.v1 import task_run_service_pb2 as pb
+from flowspan_service.api import limits
 from flowspan_service.api.checks import Checks, by_id
+from flowspan_service.api.payloads import payload_message
+from flowspan_service.api.run_details import put_details, shorten
 from flowspan_service.api.runs import (
     RunOperations,
     check_count,
@@ -38,7 +41,9 @@ class TaskRunService:
     """The servicer of TaskRunService."""
 
     def __init__(self, backend: Backend) -> None:
-        self._runs = RunOperations(backend, RunKind.TASK, task_run_message)
+        self._runs = RunOperations(
+            backend, RunKind.TASK, task_run_message, listed=listed_task_run_message
+        )
 
     async def GetTaskRun(self, request: pb.GetTaskRunRequest, _: Call) -> pb.GetTaskRunResponse:
         """Return one run."""
@@ -82,9 +87,22 @@ def task_run_message(run: Run) -> task_run_pb2.TaskRun:
         root_run_id=run.root_run_id,
         attempt=run.attempt,
         tags=run.tags,
+        parameters=payload_message(run.parameters),
         trace=trace_message(run.trace),
+        task_version=run.version,
         session_id=run.session_id or "",
         transition_count=run.transition_count,
     )
+    put_details(wire, run)
     put_course(wire, run)
+    return wire
+
+
+def listed_task_run_message(run: Run) -> task_run_pb2.TaskRun:
+    """Return the message of a task run in a list or a watch."""
+    wire = task_run_message(run)
+    if run.details is not None:
+        shorten(wire)
+    if run.parameters and len(run.parameters.data) > limits.LISTED_TASK_PARAMETERS:
+        wire.ClearField("parameters")
     return wire

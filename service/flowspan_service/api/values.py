@@ -1,4 +1,4 @@
-"""Conversions between the domain's values and those of the wire: times, payloads, texts."""
+"""Conversions between the domain's values and those of the wire: times and texts."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from flowspan.v1 import payload_pb2
 from flowspan_service.api import limits
-from flowspan_service.domain.payloads import Payload
 
 if TYPE_CHECKING:
     from typing import Any
@@ -43,18 +41,6 @@ def microseconds(wire: Timestamp | Duration) -> int:
 def optional_microseconds(message: Any, field: str) -> int | None:
     """Return the time in a field of a message; None if the field is not set."""
     return microseconds(getattr(message, field)) if message.HasField(field) else None
-
-
-def payload_of(wire: payload_pb2.Payload) -> Payload:
-    """Return the payload of a message."""
-    return Payload(wire.encoding, wire.data)
-
-
-def payload_message(payload: Payload | None) -> payload_pb2.Payload | None:
-    """Return the message of a payload; None for None."""
-    if payload is None:
-        return None
-    return payload_pb2.Payload(encoding=payload.encoding, data=payload.data)
 
 
 def brief(text: str) -> str:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan.v1 import watch_service_pb2 as pb
 from flowspan_service.api.checks import Checks, check_optional_id
-from flowspan_service.api.flow_runs import flow_run_message
+from flowspan_service.api.flow_runs import listed_flow_run_message
 from flowspan_service.api.states import transition_message
-from flowspan_service.api.task_runs import task_run_message
+from flowspan_service.api.task_runs import listed_task_run_message
 from flowspan_service.api.tokens import WatchPlace, out_of_range
 from flowspan_service.app.feeds import Watched
 from flowspan_service.app.runs import get_run_of_any_kind
@@ -128,8 +128,8 @@ CHECKS: Checks = {pb.WatchRequest: _check_watch}
 
 def _snapshot_message(run: Run) -> pb.WatchResponse:
     if run.kind == RunKind.FLOW:
-        return pb.WatchResponse(flow_run=flow_run_message(run))
-    return pb.WatchResponse(task_run=task_run_message(run))
+        return pb.WatchResponse(flow_run=listed_flow_run_message(run))
+    return pb.WatchResponse(task_run=listed_task_run_message(run))
 
 
 def _encoded_change(tokens: Tokens, bound_to: bytes, change: WatchedChange) -> bytes:
@@ -143,7 +143,7 @@ def _change_message(change: WatchedChange) -> pb.Change:
     message = pb.Change(transition=transition_message(change.transition))
     if change.created is not None:
         if change.created.kind == RunKind.FLOW:
-            message.flow_run.CopyFrom(flow_run_message(change.created))
+            message.flow_run.CopyFrom(listed_flow_run_message(change.created))
         else:
-            message.task_run.CopyFrom(task_run_message(change.created))
+            message.task_run.CopyFrom(listed_task_run_message(change.created))
     return message
