@@ -100,7 +100,10 @@ _SERVICES = {
 
 CAPABILITIES = tuple(
     sorted(
-        {"session_secrets.v1", *(each.capability for each in _SERVICES.values() if each.capability)}
+        {
+            *("session_secrets.v1", "verdicts.v1", "watch_commands.v1"),
+            *(each.capability for each in _SERVICES.values() if each.capability),
+        }
     )
 )
 """The capabilities of this service; docs/protocol.md explains each name."""
