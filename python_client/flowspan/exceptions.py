@@ -194,6 +194,7 @@ class ApiError(FlowspanError):
         status: The name of the gRPC status code, such as NOT_FOUND.
         reason: The name of a value of flowspan.v1.ErrorReason without its prefix.
         advice: The recommended action; may be empty.
+        retry_after_s: The time to wait before a retry, in seconds, if the service named one.
     """
 
     code = "api"
@@ -206,12 +207,14 @@ class ApiError(FlowspanError):
         reason: str = "",
         advice: str = "",
         retryable: bool = False,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
         self.advice = advice
         self.retryable = retryable
+        self.retry_after_s = retry_after_s
 
 
 class ObjectNotFound(ApiError):  # noqa: N818 - Prefect's name

@@ -100,6 +100,7 @@ async def _serve(
     with ThreadPoolExecutor(READERS, thread_name_prefix="flowspan-read") as readers:
         backend = _backend(config, store, readers)
         store.on_commit(backend.notifier)
+        store.on_session_news(backend.command_watches)
         reaper = Reaper(store, backend.clock, backend.connections, backend.terms)
         await reaper.reap()  # gives each session a full lease from now on
         with exporting_spans(config, store, backend.clock, os.environ):
@@ -144,5 +145,9 @@ def _loops(backend: Backend, reaper: Reaper, server: Server) -> list[Coroutine[N
         watch_database(backend.store, server.set_problem),
     ]
     if backend.store.is_shared:
-        work.append(send_open_commands(backend.store, backend.connections, backend.readers))
+        work.append(
+            send_open_commands(
+                *(backend.store, backend.connections, backend.command_watches, backend.readers)
+            )
+        )
     return work

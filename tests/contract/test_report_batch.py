@@ -10,8 +10,11 @@ from tests.support.harness import LEASE_S, refused
 from tests.support.report_client import ReportStream, created, entered, new_id, whole_run
 from tests.support.run_queries import flow_history
 
-from flowspan.v1 import flow_run_service_pb2, report_pb2, report_service_pb2, state_pb2
-from flowspan_service.app import reports
+from flowspan.v1 import flow_run_service_pb2, log_pb2, report_pb2, report_service_pb2, state_pb2
+from flowspan_service.api import limits
+from flowspan_service.app import reports, sessions
+from flowspan_service.domain.sessions import SessionStatus
+from flowspan_service.stores.engine.unit_of_work import SqlUnitOfWork
 
 if TYPE_CHECKING:
     from tests.support.harness import Harness, Stubs
@@ -103,6 +106,103 @@ def test_one_batch_is_one_commit(harness: Harness, client: ThinClient) -> None:
         client.report(*whole_run(new_id()))
     harness.wait_for_store()  # An answer may arrive before the listeners are notified.
     assert len(commits) == 3
+
+
+def test_goodbye_is_in_the_same_commit(harness: Harness, client: ThinClient) -> None:
+    commits: list[int] = []
+    harness.store.on_commit(lambda **commit: commits.append(commit["position"]))
+    run_id = new_id()
+    client.report(created(run_id), goodbye=True)
+    harness.wait_for_store()
+    assert len(commits) == 1
+    assert flow_history(harness.channel, run_id) == ["Pending", "Crashed"]
+    assert harness.session(client.hello.session_id).status == SessionStatus.CLOSED
+    client.report(goodbye=True)  # without events, and again
+    harness.wait_for_store()
+    assert len(commits) == 2
+    assert harness.session(client.hello.session_id).status == SessionStatus.CLOSED
+
+
+@pytest.mark.parametrize("piece", [3, 100])
+def test_goodbye_crashes_more_runs_than_one_transaction_takes(
+    harness: Harness, client: ThinClient, monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    monkeypatch.setattr(reports, "PIECE_EVENTS", piece)
+    monkeypatch.setattr(sessions, "CRASHED_AT_ONCE", 2)
+    monkeypatch.setattr(SqlUnitOfWork, "is_spent", lambda _: True)
+    run_ids = [new_id() for _ in range(9)]
+    assert client.report(*map(created, run_ids), goodbye=True).ack.up_to_sequence == 9
+    for run_id in run_ids:
+        assert flow_history(harness.channel, run_id) == ["Pending", "Crashed"]
+
+
+def test_refused_batch_does_not_end_the_session(harness: Harness, client: ThinClient) -> None:
+    refused(
+        lambda: client.report(created(new_id()), at=5, goodbye=True),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "BAD_SEQUENCE",
+    )
+    assert harness.session(client.hello.session_id).status == SessionStatus.OPEN
+
+
+def test_welcome_is_in_the_first_answer_and_where_it_is_asked_for(client: ThinClient) -> None:
+    welcome = client.report(*whole_run(new_id())).welcome
+    assert welcome.resume_after == 0
+    assert welcome.max_frame_bytes == limits.MAX_FRAME
+    assert "verdicts.v1" in welcome.capabilities
+    assert welcome.server_version
+    for events in ([], whole_run(new_id())):
+        assert not client.report(*events).HasField("welcome")
+    client.hello.acked_sequence = 6
+    assert client.report().welcome.resume_after == 6
+
+
+def test_resent_batch_is_answered_with_its_verdicts(client: ThinClient) -> None:
+    client.report(created(new_id()), entered(new_id(), "RUNNING"))
+    batch = [created(new_id()), entered(new_id(), "RUNNING"), entered(new_id(), "RUNNING")]
+    first = client.report(*batch)
+    again = client.report(*batch, at=3)
+    assert not again.ack.verdicts
+    assert [verdict.sequence for verdict in first.ack.verdicts] == [4, 5]
+    assert again.welcome.verdicts == first.ack.verdicts
+    client.hello.acked_sequence = 4
+    assert list(client.report(*batch, at=3).welcome.verdicts) == [first.ack.verdicts[1]]
+
+
+def test_session_without_commands_is_not_searched_for_them(
+    harness: Harness, client: ThinClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("the commands were listed")
+
+    monkeypatch.setattr(harness.store.commands, "list_open", fail)
+    assert not client.report(*whole_run(new_id())).commands
+
+
+def test_request_has_the_limit_of_a_frame(client: ThinClient) -> None:
+    run_id = new_id()
+
+    def log(size: int) -> report_pb2.Event:
+        record = log_pb2.LogRecord(run_id=run_id, level=20, message="x" * size)
+        record.time.GetCurrentTime()
+        return report_pb2.Event(log=record)
+
+    lines = [log(200_000)] * (limits.MAX_FRAME // 200_100)
+    request = report_service_pb2.ReportBatchRequest(
+        hello=client.hello, batch=report_pb2.Batch(first_sequence=1, events=lines)
+    )
+    left = limits.MAX_FRAME - request.ByteSize()
+    lines.append(log(left - 100))
+    assert client.report(*lines).ack.up_to_sequence == len(lines)
+    lines.append(log(200))
+    refused(lambda: client.report(*lines, at=1), grpc.StatusCode.INVALID_ARGUMENT, "TOO_LARGE")
+
+
+@pytest.mark.parametrize("sequence", [-1, -(2**63)])
+def test_negative_acked_sequence_is_refused(client: ThinClient, sequence: int) -> None:
+    client.hello.acked_sequence = sequence
+    metadata = refused(client.report, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+    assert metadata["field"] == "hello.acked_sequence"
 
 
 @pytest.mark.parametrize("count", [3, 4, 7])

@@ -13,6 +13,9 @@ from tests.support.run_queries import flow_history
 from flowspan.v1 import (
     flow_run_service_pb2,
     flow_run_service_pb2_grpc,
+    report_pb2,
+    report_service_pb2,
+    report_service_pb2_grpc,
     state_pb2,
     watch_service_pb2,
     watch_service_pb2_grpc,
@@ -115,3 +118,28 @@ def test_promise_watch_is_gapless_over_processes(
         seen[transition.run_id].append(transition.ordinal)
     call.cancel()
     assert all(ordinals == [1, 2, 3] for ordinals in seen.values())
+
+
+def test_watch_of_commands_gets_those_of_the_other_process(
+    two_services: tuple[ServiceProcess, ServiceProcess],
+) -> None:
+    here, there = two_services
+    run_id = new_id()
+    hello = report_pb2.Hello(session_id=new_id())
+    batch = report_pb2.Batch(first_sequence=1, events=[created(run_id), entered(run_id, "RUNNING")])
+    stub = report_service_pb2_grpc.ReportServiceStub(there.channel)
+    stub.ReportBatch(report_service_pb2.ReportBatchRequest(hello=hello, batch=batch))
+    request = report_service_pb2.WatchCommandsRequest(session_id=hello.session_id)
+    frames = stub.WatchCommands(request, timeout=60)
+    assert not next(frames).HasField("command")
+    wanted = state_pb2.State(type=state_pb2.STATE_TYPE_CANCELLING)
+    flow_run_service_pb2_grpc.FlowRunServiceStub(here.channel).SetFlowRunState(
+        flow_run_service_pb2.SetFlowRunStateRequest(id=run_id, state=wanted)
+    )
+    assert next(frames).command.cancel_run.run_id == run_id
+    # The session ends at the other process as well.
+    report_service_pb2_grpc.ReportServiceStub(here.channel).ReportBatch(
+        report_service_pb2.ReportBatchRequest(hello=hello, goodbye=True)
+    )
+    assert list(frames) == []
+    assert flow_history(here.channel, run_id)[-1] == "Crashed"

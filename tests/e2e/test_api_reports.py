@@ -203,3 +203,34 @@ def test_what_cannot_be_reported_says_so(service: ServiceProcess) -> None:
         assert (caught.value.status, caught.value.advice != "") == ("INVALID_ARGUMENT", True)
         with pytest.raises(ObjectNotFound):  # No part of any of these batches was stored.
             ask.read_flow_run(run.run_id)
+
+
+def test_commands_of_a_session_are_watched(service: ServiceProcess) -> None:
+    session_id, secret = uuid4(), bytes(range(16))
+    runs = [flow_run(), flow_run()]
+    with get_client(sync_client=True, address=service.address) as client:
+        begun = [StateEntered(run_id=run.run_id, state=Running()) for run in runs]
+        client.report_batch(session_id, [*runs, *begun], secret=secret)
+        client.set_flow_run_state(runs[0].run_id, Cancelling(message="first"))
+        commands = client.watch_commands(session_id, secret=secret)
+        assert next(commands) == CancelCommand(run_id=UUID(str(runs[0].run_id)), reason="first")
+        service.restart()
+        client.set_flow_run_state(runs[1].run_id, Cancelling(message="second"))
+        assert next(commands) == CancelCommand(run_id=UUID(str(runs[1].run_id)), reason="second")
+        client.report_batch(session_id, goodbye=True, secret=secret)
+        assert list(commands) == []
+        with pytest.raises(ApiError, match="secret"):
+            next(client.watch_commands(session_id))
+        with pytest.raises(ObjectNotFound):
+            next(client.watch_commands(uuid4()))
+
+
+def test_resent_batch_has_the_verdicts_of_the_first_time(service: ServiceProcess) -> None:
+    for ask in faces(service.address):
+        session_id = uuid4()
+        batch = [flow_run(), StateEntered(run_id=uuid4(), state=Running())]
+        first = ask.report_batch(session_id, batch)
+        again = ask.report_batch(session_id, batch)
+        assert list(first.verdicts) == [2]
+        assert again.verdicts == first.verdicts
+        ask.report_batch(session_id, goodbye=True)

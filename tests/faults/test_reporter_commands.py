@@ -26,7 +26,7 @@ from flowspan.reporter import Reporter
 from flowspan.v1 import flow_run_service_pb2, flow_run_service_pb2_grpc, state_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.support.service import ServiceProcess
@@ -224,3 +224,34 @@ def test_a_session_that_another_process_takes_again_and_again_is_not_fought_for(
     other.break_off()
     wait_until(lambda: reporter.flush(1.0).acked, "all to be acked")
     journal.check(service.channel)
+
+
+def test_promise_an_abort_whose_ack_is_lost_stops_its_run_once(
+    start_service: Callable[..., ServiceProcess],
+    flowspan_home: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The service stores the verdict and dies before its ack."""
+    service = start_service(crash_point="before_ack:2")
+    reporter = Reporter(Config(address=service.address, home=flowspan_home))
+    run_id = Journal(reporter).begin()
+    stops: list[Command] = []
+    reporter.watch_commands(run_id, lambda command: stops.append(command) or True)
+    assert reporter.flush(TIMEOUT_S).acked
+    flow_run_service_pb2_grpc.FlowRunServiceStub(service.channel).DeleteFlowRun(
+        flow_run_service_pb2.DeleteFlowRunRequest(id=run_id, force=True)
+    )
+    stops.clear()  # the deletion itself may ask for it, too
+    reporter.emit(entered(run_id, COMPLETED, "Completed"))
+    assert service.wait() == -9
+    assert stops == []
+    service.restart()
+    wait_until(lambda: stops, "the verdict")
+    assert "deleted" in stops[0].payload
+    assert reporter.flush(TIMEOUT_S).acked
+    service.restart()
+    Journal(reporter).run()
+    assert reporter.flush(TIMEOUT_S).acked
+    reporter.close()
+    assert len(stops) == 1
+    assert caplog.text.count(f"stopping run {run_id}") == 1

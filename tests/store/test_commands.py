@@ -48,6 +48,8 @@ def test_commands_are_read_as_they_were_written(store: SqlStore) -> None:
     assert store.commands.list_open(session_id, limit=9).items == [first]
     assert store.commands.list_open(other, limit=9).items == [second]
     assert store.commands.list_open(new_id(), limit=9).items == []
+    has_open = store.commands.has_open
+    assert (has_open(session_id), has_open(other), has_open(new_id())) == (True, True, False)
     asked = [session_id, new_id(), other]
     assert sorted(store.commands.sessions_with_open(asked)) == sorted([session_id, other])
 
@@ -124,6 +126,7 @@ def test_finished_commands_are_not_open(store: SqlStore, together: bool) -> None
     assert opened(store, session_id) == sorted([(run_id, 4), (other, 3)])
     do(store, lambda uow: [uow.commands.finish(each) for each in (run_id, other)])
     assert opened(store, session_id) == []
+    assert not store.commands.has_open(session_id)
     assert store.commands.sessions_with_open([session_id]) == []
 
 

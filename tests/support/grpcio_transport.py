@@ -14,11 +14,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import grpc
-from google.rpc.error_details_pb2 import ErrorInfo
 from grpc_status import rpc_status
 
 from flowspan import clock
-from flowspan.reporter.transport.stream import METHOD, LinkClosedError
+from flowspan.reporter.transport.stream import METHOD, Details, LinkClosedError, read_details
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,8 +158,10 @@ class GrpcioTransport:
             error = caught
         with self._changed:
             code = self._call.code()
+            status = rpc_status.from_call(error) if error is not None else None
+            details = read_details(status) if status is not None else Details()
             self._status = LinkClosedError(
-                code.name, self._call.details() or "", sequence=_sequence(error)
+                code.name, self._call.details() or "", **details._asdict()
             )
             self._changed.notify()
             self._wake()
@@ -168,13 +169,3 @@ class GrpcioTransport:
     def _wake(self) -> None:
         with suppress(OSError):  # it is full, or closed
             self._signal.send(b"x")
-
-
-def _sequence(error: grpc.RpcError | None) -> int | None:
-    """Return the sequence of the offending event, if the service named one."""
-    status = rpc_status.from_call(error) if error is not None else None
-    info = ErrorInfo()
-    for detail in status.details if status is not None else ():
-        if detail.Unpack(info) and info.metadata["sequence"].isdigit():
-            return int(info.metadata["sequence"])
-    return None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from grpc_status import rpc_status
 
 from flowspan.v1 import (
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 LEASE_S = 30.0
 GRACE_S = 10.0
 TIMEOUT_S = 60.0
+MAY_RETRY = ("OVERLOADED", "STOPPING", "STORE_UNAVAILABLE")
 
 
 class ShiftedClock:
@@ -215,6 +216,7 @@ class Harness:
             on_point=self.points.append,
         )
         self.store.on_commit(self.backend.notifier)
+        self.store.on_session_news(self.backend.command_watches)
         self.server = Server(self.backend)
         port = self.server.listen("127.0.0.1", 0)
         await self.server.start()
@@ -241,10 +243,13 @@ def error_info(error: grpc.RpcError) -> Any:
     """Return the ErrorInfo of an error; fail if it has none."""
     status = rpc_status.from_call(error)
     assert status is not None, f"{error.code()} without details: {error.details()}"
-    assert len(status.details) == 1
-    info = ErrorInfo()
+    info, retry = ErrorInfo(), RetryInfo()
     assert status.details[0].Unpack(info)
     assert info.domain == "flowspan.v1"
+    assert [detail.Unpack(retry) for detail in status.details[1:]] == (
+        [True] if info.reason in MAY_RETRY else []
+    )
+    assert bool(retry.retry_delay.ToMilliseconds()) == (info.reason in MAY_RETRY)
     return info
 
 

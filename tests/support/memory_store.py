@@ -16,13 +16,13 @@ from flowspan_service.app.ports.runs import FoundRuns, RunFilter, RunKey, RunQue
 from flowspan_service.app.ports.transitions import Changes
 from flowspan_service.domain.flows import Flow, flow_id
 from flowspan_service.domain.runs import Run, RunKind, Transition
-from flowspan_service.domain.sessions import SessionStatus
+from flowspan_service.domain.sessions import Session, SessionStatus
 from flowspan_service.domain.states import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flowspan_service.app.ports import Clock, CommitListener, Operation
+    from flowspan_service.app.ports import Clock, CommitListener, NewsListener, Operation
     from flowspan_service.app.ports.artifacts import ArtifactQuery, LatestArtifactQuery
     from flowspan_service.app.ports.labels import LabelQuery
     from flowspan_service.app.ports.variables import VariableQuery
@@ -190,6 +190,17 @@ class MemoryDeletionReads(_Reads):
 
 
 class MemorySessionReads(_Reads):
+    def get(self, session_id: str) -> Session | None:
+        return copy(self.data.sessions.get(session_id))
+
+    def ended(self, session_ids: Sequence[str]) -> list[str]:
+        sessions = self.data.sessions
+        return [
+            session_id
+            for session_id in session_ids
+            if session_id not in sessions or sessions[session_id].status != SessionStatus.OPEN
+        ]
+
     def ended_with_open_runs(self) -> list[str]:
         uow = MemoryUnitOfWork(self.data, self._store.clock.now_us())
         return [
@@ -269,6 +280,9 @@ class MemoryClaimReads(_Reads):
 
 
 class MemoryCommandReads(_Reads):
+    def has_open(self, session_id: str) -> bool:
+        return bool(self.list_open(session_id, limit=1).items)
+
     def list_open(
         self,
         session_id: str,
@@ -316,6 +330,7 @@ class MemoryStore:
         self.clock = clock
         self.data = MemoryData()
         self.listeners: list[CommitListener] = []
+        self.news_listeners: list[NewsListener] = []
         self.queued_weight = 0
         self.is_local = True
         self.is_shared = False
@@ -406,6 +421,9 @@ class MemoryStore:
 
     def on_commit(self, listener: CommitListener) -> None:
         self.listeners.append(listener)
+
+    def on_session_news(self, listener: NewsListener) -> None:
+        self.news_listeners.append(listener)
 
     def schema_version(self) -> str:
         return "memory"

@@ -10,6 +10,7 @@ from flowspan_service.domain.claims import LoopClaim
 from flowspan_service.domain.leases import StoredSign
 from flowspan_service.domain.runs import Run, Transition
 from flowspan_service.domain.sessions import Session, SessionStatus
+from flowspan_service.domain.verdicts import KEPT_VERDICTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from flowspan_service.domain.commands import Command
     from flowspan_service.domain.logs import LogEntry
     from flowspan_service.domain.variables import Variable
+    from flowspan_service.domain.verdicts import Verdict
 
 
 class MemoryData:
@@ -35,6 +37,7 @@ class MemoryData:
         self.variables: dict[str, Variable] = {}
         self.labels: dict[str, dict[str, str]] = {}
         self.commands: dict[tuple[str, int], Command] = {}
+        self.verdicts: dict[str, list[Verdict]] = {}
         self.claims: dict[str, tuple[LoopClaim, int]] = {}
         """With the ends of their leases."""
 
@@ -137,6 +140,7 @@ class MemorySessionWrites(_Rows):
         ]
         for session_id in ended:
             del self.data.sessions[session_id]
+            self.data.verdicts.pop(session_id, None)
         return len(ended)
 
 
@@ -161,6 +165,21 @@ class MemoryCommandWrites(_Rows):
         for each in self.data.commands.values():
             if each.run_id == run_id and each.done_us is None:
                 each.session_id = session_id
+
+
+class MemoryVerdictWrites(_Rows):
+    def add(self, session_id: str, verdicts: Sequence[Verdict]) -> None:
+        kept = self.data.verdicts.setdefault(session_id, [])
+        kept += verdicts
+        del kept[:-KEPT_VERDICTS]
+
+    def after(self, session_id: str, sequence: int) -> list[Verdict]:
+        kept = self.data.verdicts.get(session_id, [])
+        return [verdict for verdict in kept if verdict.sequence > sequence]
+
+    def delete_of(self, session_ids: Sequence[str]) -> None:
+        for session_id in session_ids:
+            self.data.verdicts.pop(session_id, None)
 
 
 class MemoryDeletionWrites(_Rows):
@@ -276,6 +295,7 @@ class MemoryUnitOfWork:
         self.runs = MemoryRunWrites(self)
         self.sessions = MemorySessionWrites(self)
         self.variables = MemoryVariableWrites(self)
+        self.verdicts = MemoryVerdictWrites(self)
 
     def is_spent(self) -> bool:
         return self.spent

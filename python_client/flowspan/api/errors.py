@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import grpc
 from google.rpc import error_details_pb2
@@ -44,9 +44,10 @@ def translate(error: grpc.RpcError, *, address: str) -> FlowspanError:
     call = cast("grpc.Call", error)  # the errors that grpc raises for calls are both
     status = call.code()
     details = call.details() or ""
-    info = _error_info(call)
+    found = _details(call)
+    info = _error_info(found)
     if info is not None:
-        return _refusal(details, status, info.reason, info.metadata.get("advice", ""))
+        return _refusal(details, status, info, _retry_after_s(found))
     if any(sign in details.lower() for sign in _NOT_GRPC):
         return ApiError(
             f"the server at {address} is not a flowspan service ({details})",
@@ -74,14 +75,21 @@ def closed() -> FlowspanError:
     return FlowspanError("this client is closed. Create another one with flowspan.get_client()")
 
 
-def _refusal(message: str, status: grpc.StatusCode, reason: str, advice: str) -> ApiError:
+def _refusal(
+    message: str,
+    status: grpc.StatusCode,
+    info: error_details_pb2.ErrorInfo,
+    retry_after_s: float | None,
+) -> ApiError:
+    advice = info.metadata.get("advice", "")
     kind = _KINDS.get(status, ApiError)
     error = kind(
         message,
         status=status.name,
-        reason=reason,
+        reason=info.reason,
         advice=advice,
-        retryable=reason in _RETRYABLE_REASONS,
+        retryable=info.reason in _RETRYABLE_REASONS,
+        retry_after_s=retry_after_s,
     )
     if advice:
         error.add_note(advice)  # shown with the traceback
@@ -105,16 +113,28 @@ def _unavailable(status: grpc.StatusCode, details: str, address: str) -> Service
     )
 
 
-def _error_info(call: grpc.Call) -> error_details_pb2.ErrorInfo | None:
-    """Return the ErrorInfo that flowspan adds to its errors, or None."""
+def _details(call: grpc.Call) -> list[Any]:
+    """Return the details of an error; an empty list if it has none."""
     try:
         status = rpc_status.from_call(call)
     except (ValueError, AttributeError):  # details that flowspan did not write
-        return None
-    if status is None:
-        return None
+        return []
+    return [] if status is None else list(status.details)
+
+
+def _error_info(details: list[Any]) -> error_details_pb2.ErrorInfo | None:
+    """Return the ErrorInfo that flowspan adds to its errors, or None."""
     info = error_details_pb2.ErrorInfo()
-    for detail in status.details:
+    for detail in details:
         if detail.Is(info.DESCRIPTOR) and detail.Unpack(info) and info.domain == _DOMAIN:
             return info
+    return None
+
+
+def _retry_after_s(details: list[Any]) -> float | None:
+    """Return the delay in the RetryInfo, in seconds; None without one."""
+    info = error_details_pb2.RetryInfo()
+    for detail in details:
+        if detail.Is(info.DESCRIPTOR) and detail.Unpack(info):
+            return max(0.0, info.retry_delay.seconds + info.retry_delay.nanos / 1e9)
     return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+from flowspan.exceptions import ApiError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 2.0
+_LONGEST_RETRY_AFTER_S = 10.0
+"""Upper bound for the delay that a service may ask for."""
 
 
 class Reconnect:
@@ -53,5 +57,8 @@ class Reconnect:
         if now_s - self._broken_since_s > self._patience_s:
             return None
         pause_s = self._pause_s * (0.5 + self._jitter())
+        if isinstance(failure, ApiError) and failure.retry_after_s:
+            asked_s = min(failure.retry_after_s, _LONGEST_RETRY_AFTER_S)
+            pause_s = max(pause_s, asked_s * (1 + self._jitter() / 4))
         self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
         return pause_s

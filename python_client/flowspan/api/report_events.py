@@ -163,7 +163,8 @@ class ReportAnswer:
 
     Attributes:
         stored_sequence: The last sequence up to which all events of the session are durably stored.
-        verdicts: Verdicts on events that were not simply accepted, by sequence.
+        verdicts: Verdicts on events that were not simply accepted, by sequence; also on events that
+            were resent because the answer to them was lost.
         commands: Requests of the service, repeated until they are confirmed.
         lease_s: The time that the session stays alive without another call, in seconds.
     """

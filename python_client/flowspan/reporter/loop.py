@@ -22,7 +22,8 @@ from flowspan.core.commands import CANCEL, Command
 from flowspan.exceptions import FlowspanError, ServiceUnavailableError
 from flowspan.reporter.backlog import MAX_SENT_BYTES, Backlog
 from flowspan.reporter.commands import decode
-from flowspan.reporter.encoding.events import GOODBYE_FRAME, HEARTBEAT_FRAME, batch_frame
+from flowspan.reporter.encoding.events import GOODBYE_FRAME, HEARTBEAT_FRAME
+from flowspan.reporter.frame_limit import FrameLimit
 from flowspan.reporter.intake import NO_CONNECTION_YET
 from flowspan.reporter.spool.orphans import adopt_spools
 from flowspan.reporter.spool.run_starts import Starts
@@ -125,7 +126,12 @@ class Loop:
             os.set_blocking(handle, False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wake_reader, selectors.EVENT_READ)
-        self._connector = Connector(config, session_id, self.wake, secret=secret)
+        self._connector = Connector(
+            *(config, session_id, self.wake),
+            secret=secret,
+            acked_sequence=lambda: self.backlog.outbox.acked,
+        )
+        self._limit = FrameLimit(self._say_too_large)
         self._due_at: float | None = None
         self._first_kept = threading.Event()
         self._is_first_wanted = False
@@ -306,7 +312,9 @@ class Loop:
         self._selector.register(self._link, selectors.EVENT_READ)
         self.welcome = connected.welcome
         self._taken_at = self._last_frame_at = self._last_answer_at = clock.monotonic()
+        acked = self.backlog.outbox.acked
         self.backlog.resume(connected.welcome.resume_after)
+        self._limit.connected(connected.welcome.max_frame_bytes)
         self.trouble = ""
         self.is_hopeless = False
         self._is_of_use = False
@@ -320,6 +328,9 @@ class Loop:
             except RuntimeError:
                 self._adopts_itself = True
         self.welcomed.set()
+        for verdict in connected.welcome.verdicts:
+            if verdict.sequence > acked:  # otherwise an ack brought it
+                self._take_verdict(verdict)
 
     def _adopt(self) -> None:
         """Send the spools of earlier processes; blocks."""
@@ -361,10 +372,17 @@ class Loop:
     def _ended(self, error: LinkClosedError) -> None:
         """Handle the end of the stream: reconnect, without a refused event."""
         address = self._link.address if self._link is not None else None
+        is_divided = error.is_about_size and self._limit.learn()
         self._drop_link(str(error))
+        self._connector.wait(error.retry_after_s)
         if error.status == "ABORTED":
             self._session_given_away(address, error)
-        if error.status != "INVALID_ARGUMENT":
+        if is_divided:
+            logger.warning(
+                "the service at %s refused a report as too large (%s): it is sent in parts",
+                *(address, error.message),
+            )
+        if is_divided or error.status != "INVALID_ARGUMENT":
             return
         is_replaced = error.sequence is not None and self.backlog.replace(error.sequence)
         logger.error(
@@ -373,6 +391,9 @@ class Loop:
         )
         if not is_replaced:
             self._connector.be_patient()
+
+    def _say_too_large(self, sequence: int) -> None:
+        logger.error("event %d is too large for the service and is dropped", sequence)
 
     def _session_given_away(self, address: Address | None, error: LinkClosedError) -> None:
         """Handle the loss of the session to another connection.
@@ -424,6 +445,7 @@ class Loop:
             if frame == "ack":
                 self._is_of_use = True
                 self.backlog.ack(response.ack.up_to_sequence)
+                self._limit.acked(response.ack.up_to_sequence)
                 for verdict in response.ack.verdicts:
                     self._take_verdict(verdict)
             elif frame == "command":
@@ -515,7 +537,8 @@ class Loop:
                 self._last_answer_at = clock.monotonic()
             data = backlog.spool.load(outbox, batch)
             outbox.sent(batch)
-            link.send(batch_frame(data))
+            for frame in self._limit.frames(data, batch.last):
+                link.send(frame)
             self._last_frame_at = clock.monotonic()
         link.pump()
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.wants_to_write else 0)

@@ -88,10 +88,13 @@ class ReportServiceServicer(object):
 
     def WatchCommands(self, request, context):
         """Receive the commands of a session that reports with ReportBatch, as soon as they arise. The
-        stream starts with the commands that are open. It renews no lease, and ends with the session.
+        stream starts with the commands that are open. It renews no lease, and ends with OK when the
+        session has ended, by Goodbye or because its lease expired. A session may have several such
+        streams; each receives every command once. Services without the capability
+        "watch_commands.v1" answer with UNIMPLEMENTED.
 
         NOT_FOUND: there is no such session. PERMISSION_DENIED (WRONG_SECRET): the session has a secret
-        that the request did not include.
+        that the request did not include. UNAVAILABLE (STOPPING): the service is stopping; call again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

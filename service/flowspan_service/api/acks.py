@@ -12,6 +12,7 @@ from flowspan_service.api.values import brief
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from flowspan.v1 import verdict_pb2
     from flowspan_service.domain.commands import Command
     from flowspan_service.domain.verdicts import Verdict
 
@@ -34,15 +35,19 @@ def acks(up_to_sequence: int, verdicts: list[Verdict]) -> Iterator[report_pb2.Ac
 
 def whole_ack(up_to_sequence: int, verdicts: list[Verdict]) -> report_pb2.Ack:
     """Return one ack with all verdicts: complete ones up to the limit, then short ones."""
-    ack, size = report_pb2.Ack(up_to_sequence=up_to_sequence), 0
+    return report_pb2.Ack(up_to_sequence=up_to_sequence, verdicts=verdict_messages(verdicts))
+
+
+def verdict_messages(verdicts: list[Verdict]) -> Iterator[verdict_pb2.Verdict]:
+    """Yield the messages of verdicts for one answer: up to the limit complete, then short."""
+    size = 0
     for verdict in verdicts:
         if size < limits.MAX_ACK_VERDICTS:
             message = verdict_message(verdict)
             size += message.ByteSize()
         else:
             message = short_verdict_message(verdict)
-        ack.verdicts.append(message)
-    return ack
+        yield message
 
 
 def command_message(command: Command) -> report_pb2.Command:

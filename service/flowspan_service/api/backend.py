@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from flowspan_service.adapters.command_watches import CommandWatches
 from flowspan_service.adapters.commit_notifier import CommitNotifier
 from flowspan_service.adapters.connected_sessions import ConnectedSessions
 from flowspan_service.api.parsing import Parsing
@@ -53,6 +54,7 @@ class Backend:
         notifier: Notifies watchers of commits.
         feeds: The changes of trees, read once for all their watchers.
         connections: The connected sessions.
+        command_watches: The calls that wait for commands of sessions without a connection.
         about: Facts about the service.
         activity: The use of the service.
         files: The number of open files and its limit.
@@ -76,6 +78,7 @@ class Backend:
     deleting: set[str] = field(default_factory=set)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     on_point: Callable[[str], None] | None = None
+    command_watches: CommandWatches = field(default_factory=CommandWatches)
     tokens: Tokens = field(init=False)
     feeds: Feeds = field(init=False)
 

@@ -1,4 +1,4 @@
-"""Errors of calls, as every transport answers them: a canonical code and an ErrorInfo."""
+"""Errors of calls, as every transport answers them: a canonical code and its details."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import structlog
-from google.rpc.error_details_pb2 import ErrorInfo
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 
 from flowspan_service.domain.errors import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from google.protobuf.message import Message
 
 log = structlog.get_logger("flowspan.rpc")
 
@@ -73,6 +76,16 @@ def error_info(error: ServiceError) -> ErrorInfo:
     if error.advice:
         metadata["advice"] = _shorten(error.advice)
     return ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
+
+
+def error_details(error: ServiceError) -> list[Message]:
+    """Return the details of an error: its ErrorInfo and, if a retry may help, a RetryInfo."""
+    details: list[Message] = [error_info(error)]
+    if error.retry_after_s is not None:
+        delay = Duration()
+        delay.FromMilliseconds(round(error.retry_after_s * 1000))
+        details.append(RetryInfo(retry_delay=delay))
+    return details
 
 
 def as_service_error(path: str, error: Exception) -> ServiceError:

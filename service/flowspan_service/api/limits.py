@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from flowspan_service.domain.verdicts import KEPT_EVENTS
+
 KIB = 1 << 10
 MIB = 1 << 20
 
@@ -11,7 +13,7 @@ MAX_CALLS_OF_A_CONNECTION = 256
 """Concurrent calls and streams of one connection; its client holds back any others. gRPC also
 counts calls that were reset and not yet handled. Without a limit, these filled the only queue of
 calls, and gRPC dropped calls of other connections from it."""
-MAX_UNACKED_EVENTS = 20_000
+MAX_UNACKED_EVENTS = KEPT_EVENTS
 """The most events of a session that may wait for their commit, and the most in one batch."""
 MAX_UNACKED = 16 * MIB
 """The most bytes of a session that may wait for their commit; more are not read."""
@@ -19,9 +21,11 @@ MAX_QUEUED = 96 * MIB
 """The most bytes of all sessions together that may wait for their commit."""
 MAX_ACK_VERDICTS = MIB
 """The verdicts of a batch are spread over several acks of about this size. In the one answer of
-ReportBatch, those after it are short."""
+ReportBatch, and in a Welcome, those after it are short."""
 MAX_COMMANDS = 1000
 """Commands in one answer of ReportBatch; the others come with the next."""
+COMMAND_KEEPALIVE_S = 15.0
+"""WatchCommands sends a frame at least this often."""
 BRIEF_TEXT = 1000
 """The message of a state in a verdict, or the reason of a command, in characters."""
 
@@ -65,6 +69,8 @@ REQUEST = 64 * KIB
 fields. The exceptions follow."""
 HELLO = 64 * KIB
 """The first frame of a stream before it is parsed."""
+MAX_FRAME = MAX_BATCH + HELLO
+"""Any other frame of a stream, and a request of ReportBatch, which has a Hello and a batch."""
 REQUESTS = {
     # A filter has up to 400 values of at most 256 bytes.
     **dict.fromkeys(
@@ -78,7 +84,7 @@ REQUESTS = {
     "CreateFlowRun": 4 * MIB,
     "SetFlowRunState": 4 * MIB,
     "SetTaskRunState": 4 * MIB,
-    "ReportBatch": MAX_BATCH + HELLO,
+    "ReportBatch": MAX_FRAME,
 }
 """The largest requests of methods that take more than the others, before they are parsed."""
 

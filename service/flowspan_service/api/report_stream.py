@@ -175,8 +175,8 @@ class ReportStream:
     async def _read(self, frames: AsyncIterator[bytes]) -> None:
         async for data in frames:
             self._signs += 1
-            if len(data) > limits.MAX_BATCH:
-                raise too_large("frame", len(data), limits.MAX_BATCH)
+            if len(data) > limits.MAX_FRAME:
+                raise too_large("frame", len(data), limits.MAX_FRAME)
             self._reading_in_thread = True
             try:
                 frame, batch = await self._backend.parsing.run(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from flowspan.v1 import report_pb2
 from flowspan.v1 import report_service_pb2 as pb
 from flowspan_service.api import limits
-from flowspan_service.api.acks import command_message, whole_ack
+from flowspan_service.api.acks import command_message, verdict_messages, whole_ack
 from flowspan_service.api.checks import (
     Checks,
     check_duration,
@@ -20,6 +20,7 @@ from flowspan_service.api.checks import (
     too_large,
     with_message,
 )
+from flowspan_service.api.command_watch import watch_commands
 from flowspan_service.api.parsing import parse
 from flowspan_service.api.report_events import read_batch
 from flowspan_service.api.report_stream import ReportStream
@@ -40,14 +41,14 @@ if TYPE_CHECKING:
 
     from flowspan_service.api.backend import Backend
     from flowspan_service.api.call import Call
-    from flowspan_service.app.reports import ApplyReport
+    from flowspan_service.app.reports import Applied, ApplyReport, Reported
     from flowspan_service.app.sessions import Opened
     from flowspan_service.domain.verdicts import Verdict
 
 # ruff: noqa: N802 - methods are named as in the protos
 
 _MANY_VERDICTS = 500
-"""Acks of more verdicts are built in a thread, so that they do not delay other calls."""
+"""Answers with more verdicts are built in a thread, so that they do not delay other calls."""
 
 
 class ReportService:
@@ -66,10 +67,13 @@ class ReportService:
             raise StoppingError("The service is stopping.", advice="Reconnect and resume.")
         stream = ReportStream(backend, hello.session_id)
         try:
-            opened = await backend.write(_open(backend, hello, stream.connection_id))
+            opening = _open(
+                backend, hello, stream.connection_id, verdicts_after=hello.acked_sequence
+            )
+            opened = await backend.write(opening)
             stream.begin(resume_after=opened.resume_after, lease_us=opened.lease_us)
             backend.connections.connect(stream)
-            yield pb.ReportResponse(welcome=self._welcome(opened))
+            yield pb.ReportResponse(welcome=await self._welcome(opened))
             await stream.send_open_commands()
             async with aclosing(stream.run(frames)) as responses:
                 async for response in responses:
@@ -81,56 +85,67 @@ class ReportService:
             stream.end()
 
     async def ReportBatch(self, request: pb.ReportBatchRequest, _: Call) -> pb.ReportBatchResponse:
-        """Store one batch of a client without a stream."""
-        backend = self._backend
-        session_id = request.hello.session_id
+        """Store one batch of a client without a stream, in one commit unless it is large."""
+        backend, hello, batch = self._backend, request.hello, request.batch
         pieces: list[ApplyReport] = []
         size = request.ByteSize()
-        if request.HasField("batch") and (request.batch.events or request.batch.first_sequence):
-            events, run_ids = await backend.parsing.run(size, partial(read_batch, request.batch))
+        if request.HasField("batch") and (batch.events or batch.first_sequence):
+            events, run_ids = await backend.parsing.run(size, partial(read_batch, batch))
             pieces = report_pieces(
-                session_id,
-                first_sequence=request.batch.first_sequence,
+                hello.session_id,
+                first_sequence=batch.first_sequence,
                 events=events,
                 run_ids=run_ids,
-                size_bytes=request.batch.ByteSize(),
+                size_bytes=batch.ByteSize(),
             )
-        opening = _open(backend, request.hello, None)
-        is_overloaded = backend.activity.queued_bytes > limits.MAX_QUEUED
-        if pieces and not is_overloaded:
-            opened, ack = await self._store(opening, pieces, size)
-        else:
-            opened = await backend.write(opening)
-            ack = report_pb2.Ack(up_to_sequence=opened.resume_after)
-        if is_overloaded:
-            # Only now: a client that is refused has nevertheless renewed its lease.
+        opening = _open(backend, hello, None, verdicts_after=_verdicts_after(request))
+        if backend.activity.queued_bytes > limits.MAX_QUEUED:
+            await backend.write(opening)  # the client that is refused has given a sign of life
             raise OverloadedError(
                 "Events arrive faster than they can be stored.", advice="Retry in a moment."
             )
-        if request.goodbye:
-            await backend.write(EndSession(session_id))
-        commands = await backend.read(
-            backend.store.commands.list_open, session_id, limit=limits.PAGE_COMMANDS
-        )
+        ending = EndSession(hello.session_id) if request.goodbye else None
+        opened, ack = await self._store(opening, pieces, ending, size)
+        has_welcome = opened.is_new or hello.acked_sequence or opened.verdicts
         return pb.ReportBatchResponse(
             ack=ack,
-            commands=[command_message(each) for each in commands.items],
+            commands=await self._open_commands(hello.session_id),
             lease=duration(opened.lease_us),
+            welcome=await self._welcome(opened) if has_welcome else None,
         )
 
+    async def WatchCommands(
+        self, request: pb.WatchCommandsRequest, _: Call
+    ) -> AsyncIterator[pb.WatchCommandsResponse]:
+        """Serve the commands of a session to a client without a stream."""
+        frames = watch_commands(self._backend, request.session_id, request.secret)
+        async with aclosing(frames):
+            async for frame in frames:
+                yield frame
+
     async def _store(
-        self, opening: OpenSession, pieces: list[ApplyReport], size: int
+        self,
+        opening: OpenSession,
+        pieces: list[ApplyReport],
+        ending: EndSession | None,
+        size: int,
     ) -> tuple[Opened, report_pb2.Ack]:
-        activity = self._backend.activity
+        backend, activity = self._backend, self._backend.activity
+        session_id = opening.session_id
         activity.queued_bytes += size
         try:
             # The first piece alone: if the session cannot be opened, no other must follow.
-            first = OpenAndReport(opening.session_id, opening, pieces[0])
-            reported = await self._backend.write(first)
-            if isinstance(reported.outcome, ServiceError):
-                raise reported.outcome
-            stored = [reported.outcome]
-            stored += await asyncio.gather(*map(self._backend.write, pieces[1:]))
+            is_one = len(pieces) < 2
+            report = pieces[0] if pieces else None
+            reported = await backend.write(
+                OpenAndReport(session_id, opening, report, ending if is_one else None)
+            )
+            opened, stored = reported.opened, [_outcome(reported)]
+            if not is_one:
+                last = OpenAndReport(session_id, opened, pieces[-1], ending)
+                stored += await asyncio.gather(
+                    *map(backend.write, pieces[1:-1]), self._write_last(last)
+                )
         finally:
             activity.queued_bytes -= size
         verdicts: list[Verdict] = []
@@ -139,10 +154,26 @@ class ReportService:
             verdicts += applied.verdicts
         up_to = stored[-1].up_to_sequence
         if len(verdicts) <= _MANY_VERDICTS:
-            return reported.opened, whole_ack(up_to, verdicts)
-        return reported.opened, await self._backend.read(whole_ack, up_to, verdicts)
+            return opened, whole_ack(up_to, verdicts)
+        return opened, await backend.read(whole_ack, up_to, verdicts)
 
-    def _welcome(self, opened: Opened) -> report_pb2.Welcome:
+    async def _write_last(self, last: OpenAndReport) -> Applied:
+        return _outcome(await self._backend.write(last))
+
+    async def _open_commands(self, session_id: str) -> list[report_pb2.Command]:
+        """Return open commands of a session. Usually there are none, which is cheap to see."""
+        backend, commands = self._backend, self._backend.store.commands
+        if not await backend.read_row(commands.has_open, session_id):
+            return []
+        found = await backend.read(commands.list_open, session_id, limit=limits.MAX_COMMANDS)
+        return [command_message(each) for each in found.items]
+
+    async def _welcome(self, opened: Opened) -> report_pb2.Welcome:
+        if len(opened.verdicts) <= _MANY_VERDICTS:
+            return self._welcome_message(opened)
+        return await self._backend.read(self._welcome_message, opened)
+
+    def _welcome_message(self, opened: Opened) -> report_pb2.Welcome:
         backend = self._backend
         return report_pb2.Welcome(
             resume_after=opened.resume_after,
@@ -154,6 +185,8 @@ class ReportService:
             otlp_endpoint=backend.about.otlp_endpoint,
             capabilities=backend.about.capabilities,
             server_version=backend.about.version,
+            max_frame_bytes=limits.MAX_FRAME,
+            verdicts=verdict_messages(opened.verdicts),
         )
 
 
@@ -168,14 +201,28 @@ def _check_hello(hello: report_pb2.Hello, field: str) -> None:
         )
     if hello.HasField("lease"):
         check_duration(hello.lease, f"{field}.lease")
-    if hello.secret and not limits.SECRET_MIN <= len(hello.secret) <= limits.SECRET:
+    _check_secret(hello.secret, f"{field}.secret")
+    if hello.acked_sequence < 0:
+        raise invalid(f"{field}.acked_sequence", "is negative")
+
+
+def _check_secret(secret: bytes, field: str) -> None:
+    if secret and not limits.SECRET_MIN <= len(secret) <= limits.SECRET:
         raise invalid(
-            f"{field}.secret",
-            f"has {len(hello.secret)} bytes; it must have {limits.SECRET_MIN} to {limits.SECRET}",
+            field,
+            f"has {len(secret)} bytes; it must have {limits.SECRET_MIN} to {limits.SECRET}",
         )
 
 
-CHECKS: Checks = {pb.ReportBatchRequest: with_message("hello", _check_hello)}
+def _check_watch_commands(request: pb.WatchCommandsRequest) -> None:
+    check_id(request.session_id, "session_id")
+    _check_secret(request.secret, "secret")
+
+
+CHECKS: Checks = {
+    pb.ReportBatchRequest: with_message("hello", _check_hello),
+    pb.WatchCommandsRequest: _check_watch_commands,
+}
 
 
 async def _read_hello(frames: AsyncIterator[bytes]) -> report_pb2.Hello:
@@ -191,7 +238,29 @@ async def _read_hello(frames: AsyncIterator[bytes]) -> report_pb2.Hello:
     return request.hello
 
 
-def _open(backend: Backend, hello: report_pb2.Hello, connection_id: str | None) -> OpenSession:
+def _outcome(reported: Reported) -> Applied:
+    if isinstance(reported.outcome, ServiceError):
+        raise reported.outcome
+    return reported.outcome
+
+
+def _verdicts_after(request: pb.ReportBatchRequest) -> int | None:
+    """Return the event after which the caller may have missed verdicts; None if it missed none.
+
+    A caller that resends events has missed the answer to them.
+    """
+    if request.hello.acked_sequence:
+        return request.hello.acked_sequence
+    return request.batch.first_sequence - 1 if request.batch.events else None
+
+
+def _open(
+    backend: Backend,
+    hello: report_pb2.Hello,
+    connection_id: str | None,
+    *,
+    verdicts_after: int | None,
+) -> OpenSession:
     client = {
         "name": hello.client_name,
         "version": hello.client_version,
@@ -205,4 +274,5 @@ def _open(backend: Backend, hello: report_pb2.Hello, connection_id: str | None) 
         lease_us=backend.terms.granted(microseconds(hello.lease)),
         secret=hello.secret,
         connection_id=connection_id,
+        verdicts_after=verdicts_after,
     )

@@ -101,7 +101,13 @@ _SERVICES = {
 CAPABILITIES = tuple(
     sorted(
         {
-            *("payload_text.v1", "run_details.v1", "session_secrets.v1"),
+            *(
+                "payload_text.v1",
+                "run_details.v1",
+                "session_secrets.v1",
+                "verdicts.v1",
+                "watch_commands.v1",
+            ),
             *(each.capability for each in _SERVICES.values() if each.capability),
         }
     )

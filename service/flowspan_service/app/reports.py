@@ -150,6 +150,8 @@ class ApplyReport:
         done = 0
         if events:
             done = _apply(uow, session.id, events, first, applied)
+            if applied.verdicts:
+                uow.verdicts.add(session.id, applied.verdicts)
             applied.up_to_sequence = session.last_sequence = first + done - 1
         session.renew(uow.now_us)
         uow.sessions.save(session)
@@ -181,39 +183,66 @@ class Reported:
 
 
 class OpenAndReport:
-    """Open a session and store events of it, in one transaction, with a single wait for the disk.
+    """Open a session, store events of it, and end it, in one transaction.
 
-    For calls without a connection, each of which does both.
+    For calls without a connection, which do all that with a single wait for the disk.
 
     Raises (when called):
         WrongSecretError: The session belongs to another client; nothing was stored.
     """
 
-    __slots__ = ("opening", "report", "run_ids", "session_id", "weight")
+    __slots__ = ("ending", "opening", "report", "run_ids", "session_id", "weight")
 
     def __init__(
-        self, session_id: str, opening: OpenSession | Opened, report: Operation[Applied]
+        self,
+        session_id: str,
+        opening: OpenSession | Opened,
+        report: Operation[Applied] | Applied | None = None,
+        ending: Operation[int] | None = None,
     ) -> None:
-        """Initialize the operation; `opening` is Opened if earlier events opened the session."""
+        """Initialize the operation.
+
+        Args:
+            session_id: The session.
+            opening: Opens the session; Opened if an earlier operation has.
+            report: Stores the events; Applied if an earlier operation has, None if there are none.
+            ending: Ends the session, unless the report is refused; None if it stays open.
+        """
         self.session_id = session_id
         self.opening = opening
         self.report = report
-        self.run_ids = report.run_ids
-        self.weight = 1 + report.weight
+        self.ending = ending
+        parts = [part for part in (report, ending) if part is not None]
+        operations = [part for part in parts if not isinstance(part, Applied)]
+        self.run_ids: Sequence[str] = operations[0].run_ids if operations else ()
+        self.weight = 1 + sum(part.weight for part in operations)
 
     def __call__(self, uow: UnitOfWork) -> Reported | Unfinished:
-        """Open the session, then apply the report."""
+        """Open the session, apply the report, and end the session."""
         opening = self.opening
         opened = opening(uow) if isinstance(opening, OpenSession) else opening
-        outcome: Applied | ServiceError | Unfinished
+        outcome = self._apply(uow, opened)
+        if isinstance(outcome, Unfinished):
+            rest = OpenAndReport(self.session_id, opened, outcome.rest, self.ending)
+            return replace(outcome, rest=rest)
+        if self.ending is not None and not isinstance(outcome, ServiceError):
+            ended = self.ending(uow)
+            if isinstance(ended, Unfinished):
+                rest = OpenAndReport(self.session_id, opened, outcome, ended.rest)
+                return replace(ended, rest=rest)
+            outcome = replace(outcome, transition_count=outcome.transition_count + ended)
+        return Reported(opened, outcome)
+
+    def _apply(self, uow: UnitOfWork, opened: Opened) -> Applied | ServiceError | Unfinished:
+        if self.report is None:
+            return Applied(opened.resume_after)
+        if isinstance(self.report, Applied):
+            return self.report
         try:
-            outcome = self.report(uow)
+            return self.report(uow)
         except ServiceError as refusal:
             # A report is refused before it changes anything, and its sender is alive.
-            outcome = refusal
-        if isinstance(outcome, Unfinished):
-            return replace(outcome, rest=OpenAndReport(self.session_id, opened, outcome.rest))
-        return Reported(opened, outcome)
+            return refusal
 
 
 def report_pieces(

@@ -16,12 +16,14 @@ from flowspan_service.domain.errors import (
 )
 from flowspan_service.domain.rules.transitions import at_session_end
 from flowspan_service.domain.sessions import Session, SessionStatus
+from flowspan_service.domain.verdicts import KEPT_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from flowspan_service.app.ports import UnitOfWork
     from flowspan_service.domain.leases import LeaseWatch, Look
+    from flowspan_service.domain.verdicts import Verdict
 
 CRASHED_AT_ONCE = 200
 CRASHED_BYTES = 4_000_000
@@ -62,6 +64,8 @@ class Opened:
     resume_after: int
     lease_us: int
     is_new: bool
+    verdicts: list[Verdict] = field(default_factory=list)
+    """The kept verdicts whose ack may be lost, ordered by sequence."""
 
 
 class OpenSession:
@@ -78,6 +82,7 @@ class OpenSession:
         "run_ids",
         "secret_hash",
         "session_id",
+        "verdicts_after",
         "weight",
     )
 
@@ -89,6 +94,7 @@ class OpenSession:
         lease_us: int,
         secret: bytes = b"",
         connection_id: str | None = None,
+        verdicts_after: int | None = None,
     ) -> None:
         """Initialize the operation.
 
@@ -99,13 +105,15 @@ class OpenSession:
             secret: The secret that the caller presents; empty without one.
             connection_id: The new owner of the session; None for calls without a connection, which
                 leave the owner as it is.
+            verdicts_after: The last event whose verdict has certainly reached the caller; None if
+                the caller wants no verdicts of earlier reports.
         """
         self.session_id = session_id
         self.client = client
         self.lease_us = lease_us
-        # The secret has as much entropy as the hash: neither salt nor a slow hash adds to it.
-        self.secret_hash = hashlib.sha256(secret).digest() if secret else None
+        self.secret_hash = hash_of_secret(secret)
         self.connection_id = connection_id
+        self.verdicts_after = verdicts_after
         self.run_ids: Sequence[str] = ()
         self.weight = 1
 
@@ -129,25 +137,18 @@ class OpenSession:
                 secret_hash=self.secret_hash,
             )
         else:
-            self._check_secret(session)
+            check_secret(session, self.secret_hash)
             session.client = {**session.client, **self.client}
         if self.connection_id is not None:
             session.client[_CONNECTION] = self.connection_id
         session.lease_us = self.lease_us
         session.renew(uow.now_us)
         uow.sessions.save(session)
-        return Opened(session.last_sequence, session.lease_us, is_new)
-
-    def _check_secret(self, session: Session) -> None:
-        if session.secret_hash is None:
-            return
-        if not hmac.compare_digest(session.secret_hash, self.secret_hash or b""):
-            raise WrongSecretError(
-                f"The session {session.id} is protected by a secret, which this Hello did "
-                "not contain.",
-                advice="Open a session of your own, with an id and a secret that you choose.",
-                session_id=session.id,
-            )
+        opened = Opened(session.last_sequence, session.lease_us, is_new)
+        if self.verdicts_after is not None and self.verdicts_after < session.last_sequence:
+            oldest = max(self.verdicts_after, session.last_sequence - KEPT_EVENTS)
+            opened.verdicts = uow.verdicts.after(session.id, oldest)
+        return opened
 
 
 class RenewLease:
@@ -200,6 +201,7 @@ class EndSession:
         session.status = SessionStatus.CLOSED
         session.lease_expires_us = uow.now_us
         uow.sessions.save(session)
+        uow.verdicts.delete_of([session.id])  # its client has taken leave and reads no more acks
         return _unfinished(_crash_open_runs(uow, session))
 
 
@@ -363,14 +365,41 @@ def require_session(uow: UnitOfWork, session_id: str, *, connection_id: str | No
     """
     session = uow.sessions.get(session_id)
     if session is None:
-        raise NotFoundError(
-            f"There is no session {session_id}.",
-            advice="Begin with Hello.",
-            session_id=session_id,
-        )
+        raise session_is_unknown(session_id)
     if connection_id is not None and session.client.get(_CONNECTION) != connection_id:
         raise taken_over(session_id)
     return session
+
+
+def hash_of_secret(secret: bytes) -> bytes | None:
+    """Return the hash of a secret, as it is stored; None for an empty one.
+
+    The secret has as much entropy as the hash: neither salt nor a slow hash adds to it.
+    """
+    return hashlib.sha256(secret).digest() if secret else None
+
+
+def check_secret(session: Session, secret_hash: bytes | None) -> None:
+    """Check that a caller knows the secret of a session.
+
+    Raises:
+        WrongSecretError: The session has another secret.
+    """
+    if session.secret_hash is None:
+        return
+    if not hmac.compare_digest(session.secret_hash, secret_hash or b""):
+        raise WrongSecretError(
+            f"The session {session.id} is protected by a secret, which this call did not contain.",
+            advice="Open a session of your own, with an id and a secret that you choose.",
+            session_id=session.id,
+        )
+
+
+def session_is_unknown(session_id: str) -> NotFoundError:
+    """Return the error for a call about a session that does not exist."""
+    return NotFoundError(
+        f"There is no session {session_id}.", advice="Begin with Hello.", session_id=session_id
+    )
 
 
 def taken_over(session_id: str) -> SessionTakenOverError:

@@ -10,9 +10,12 @@ class ServiceError(Exception):
         reason: The name of a value of flowspan.v1.ErrorReason, without its prefix.
         advice: A sentence that tells the caller what to do.
         metadata: The field, run or limit concerned.
+        retry_after_s: The time after which the same call may succeed, in seconds; None if a retry
+            cannot help.
     """
 
     reason = "INTERNAL"
+    retry_after_s: float | None = None
 
     def __init__(self, message: str, *, advice: str = "", **metadata: str) -> None:
         super().__init__(message)
@@ -84,6 +87,8 @@ class OverloadedError(ServiceError):
     """A limit of the service is reached."""
 
     reason = "OVERLOADED"
+    retry_after_s = 1.0
+    """The queue of reported bytes is written to the database in about this time."""
 
 
 class AnswerTooLargeError(ServiceError):
@@ -96,9 +101,13 @@ class StoppingError(ServiceError):
     """The service is stopping."""
 
     reason = "STOPPING"
+    retry_after_s = 0.25
+    """Short: another replica may answer at once, and a restart takes less than a second."""
 
 
 class StoreUnavailableError(ServiceError):
     """The database cannot be read or written at present."""
 
     reason = "STORE_UNAVAILABLE"
+    retry_after_s = 1.0
+    """The service itself looks at an unavailable database once per second."""

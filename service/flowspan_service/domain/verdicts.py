@@ -10,6 +10,14 @@ if TYPE_CHECKING:
     from flowspan_service.domain.states import State
 
 
+KEPT_EVENTS = 20_000
+"""The most events of a session that are sent and not acknowledged. Verdicts on older events have
+reached the client."""
+KEPT_VERDICTS = 1000
+"""The most verdicts of a session that are kept in case their ack is lost: the last ones. A client
+that misses an ABORT gets the next one for its next event of that attempt."""
+
+
 class VerdictKind(IntEnum):
     """The kinds of verdicts; flowspan.v1.VerdictKind explains them and has the same numbers."""
 

@@ -114,6 +114,14 @@ class CommandReads:
         ):
             return bounded(found, lambda each: len(each.reason), limit, limit_bytes)
 
+    def has_open(self, session_id: str) -> bool:
+        """Return True if the session has open commands."""
+        with (
+            self._reading.explained(),
+            self._reading.dialect.open_commands(session_id, None, limit=1) as found,
+        ):
+            return next(found, None) is not None
+
     def sessions_with_open(self, session_ids: Sequence[str], *, since: int = -1) -> list[str]:
         """Return the sessions among these that have open commands."""
         column, generation = command.c.session_id, command.c.generation
@@ -148,6 +156,7 @@ class CommandWrites(Buffered):
     def add(self, new: Command) -> None:
         """Store a command. A no-op if there is one with the same run and number."""
         self._tx.changes += 1
+        self._tx.news_of.add(new.session_id)
         self._new.setdefault((new.run_id, new.number), new)
 
     def finish(self, run_id: str) -> None:
@@ -161,6 +170,7 @@ class CommandWrites(Buffered):
     def move(self, run_id: str, session_id: str) -> None:
         """Redirect the open commands of a run to the session that took it over."""
         self._tx.changes += 1
+        self._tx.news_of.add(session_id)
         self._moved[run_id] = session_id
         for each in self._new.values():
             if each.run_id == run_id and each.done_us is None:

@@ -19,6 +19,7 @@ from flowspan_service.stores.run_writes import RunWrites
 from flowspan_service.stores.sessions import SessionReads, SessionWrites
 from flowspan_service.stores.transitions import TransitionReads
 from flowspan_service.stores.variables import VariableReads, VariableWrites
+from flowspan_service.stores.verdicts import VerdictWrites
 
 if TYPE_CHECKING:
     from flowspan_service.stores.engine.reading import Reading
@@ -55,6 +56,7 @@ class AllWrites:
         self.commands = CommandWrites(tx)
         self.sessions = SessionWrites(tx)
         self.variables = VariableWrites(tx)
+        self.verdicts = VerdictWrites(tx)
         # The nouns whose rows are deleted with their run, the largest rows first.
         of_runs = (self.artifacts, self.labels, self.commands)
         self.deletions = DeletionWrites(tx, self.runs, of_runs)
@@ -65,6 +67,7 @@ class AllWrites:
             self.artifacts,
             self.commands,
             self.sessions,
+            self.verdicts,
             flows,
         )
         """The nouns with buffered rows, in the order of their writes."""

@@ -26,6 +26,7 @@ from flowspan_service.stores.engine.transaction import Buffered
 from flowspan_service.stores.ids import Id
 from flowspan_service.stores.runs import IS_OPEN, run
 from flowspan_service.stores.schema import metadata
+from flowspan_service.stores.verdicts import verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from flowspan_service.stores.engine.reading import Reading
     from flowspan_service.stores.engine.transaction import Transaction
 
+_OPEN = int(SessionStatus.OPEN)
 IS_OPEN_SESSION = text("status = 1")
 """The predicate of the partial index. A query repeats it to use the index."""
 
@@ -143,6 +145,25 @@ class SessionReads:
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
 
+    def get(self, session_id: str) -> Session | None:
+        """Return the session, or None."""
+        with self._reading.connection() as connection:
+            row = connection.execute(select(session).where(session.c.id == session_id)).first()
+        return None if row is None else session_of(row)
+
+    def ended(self, session_ids: Sequence[str]) -> list[str]:
+        """Return the sessions among these that are LOST or CLOSED, or do not exist."""
+        is_open = session.c.status == SessionStatus.OPEN
+        with self._reading.connection() as connection:
+            found = {
+                session_id
+                for chunk in chunks(session_ids, IDS_PER_STATEMENT)
+                for session_id in connection.scalars(
+                    select(session.c.id).where(session.c.id.in_(chunk), is_open)
+                )
+            }
+        return [session_id for session_id in session_ids if session_id not in found]
+
     def ended_with_open_runs(self) -> list[str]:
         """Return the sessions that are LOST or CLOSED and have open runs."""
         with self._reading.connection() as connection:
@@ -197,6 +218,8 @@ class SessionWrites(Buffered):
         """Store a new or changed session."""
         self._tx.changes += 1
         self._sessions[session.id] = self._changed_sessions[session.id] = session
+        if session.status != _OPEN:
+            self._tx.news_of.add(session.id)
 
     def stored_signs(self) -> list[StoredSign]:
         """Return the signs of life of all OPEN sessions, in any order."""
@@ -219,6 +242,7 @@ class SessionWrites(Buffered):
         if ids:
             self._tx.changes += 1
             self._tx.connection.execute(delete(session_table).where(columns.id.in_(ids)))
+            self._tx.connection.execute(delete(verdict).where(verdict.c.session_id.in_(ids)))
         for session_id in ids:
             self._sessions.pop(session_id, None)
         return len(ids)

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-    from flowspan_service.app.ports import Clock, CommitListener, Identity, Operation, WriteTimes
+    from flowspan_service.app.ports import (
+        Clock,
+        CommitListener,
+        Identity,
+        NewsListener,
+        Operation,
+        WriteTimes,
+    )
     from flowspan_service.stores.dialects.base import Dialect
 
 T = TypeVar("T")
@@ -99,6 +106,10 @@ class SqlStore(AllReads):
     def on_commit(self, listener: CommitListener) -> None:
         """Call the listener after each commit that changed something, in the writer's thread."""
         self._writer.on_commit(listener)
+
+    def on_session_news(self, listener: NewsListener) -> None:
+        """Call the listener after commits with the sessions that got a command or ended."""
+        self._writer.on_session_news(listener)
 
     def schema_version(self) -> str:
         """Return the version of the schema."""

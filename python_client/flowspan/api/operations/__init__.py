@@ -51,6 +51,7 @@ class Operations:
     read_service_info = asks(service.read_service_info)
 
     report_batch = asks(reports.report_batch)
+    watch_commands = streams(reports.watch_commands)
 
     create_artifact = asks(artifacts.create_artifact)
     update_artifact = asks(artifacts.update_artifact)

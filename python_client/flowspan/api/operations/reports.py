@@ -10,7 +10,7 @@ from flowspan.api import report_events as events
 from flowspan.api.operations.artifacts import fill_artifact, fill_change
 from flowspan.api.operations.flow_runs import encoded_parameters
 from flowspan.api.operations.states import entered_state
-from flowspan.api.requests import call
+from flowspan.api.requests import call, follow
 from flowspan.connection.client_identity import client_info, introduce
 from flowspan.v1 import report_pb2
 from flowspan.v1 import report_service_pb2 as pb
@@ -18,7 +18,7 @@ from flowspan.v1 import report_service_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flowspan.api.requests import Answer
+    from flowspan.api.requests import Answer, Items
 
 
 _KINDS = {
@@ -59,7 +59,8 @@ def report_batch(
             the service and knows the session's id can.
 
     Returns:
-        The stored sequence, the verdicts on refused events, and the service's commands.
+        The stored sequence, the verdicts on refused events, and the service's commands. If events
+        are resent because an answer was lost, their verdicts are those of the first time.
 
     Raises:
         TypeError, ValueError: A value is not JSON-serializable, or a time has no time zone.
@@ -80,6 +81,33 @@ def report_batch(
         request.batch.first_sequence = first_sequence
     answer = yield from call("ReportService/ReportBatch", request, pb.ReportBatchResponse)
     return _read(answer)
+
+
+def watch_commands(session_id: UUID | str, *, secret: bytes = b"") -> Items[events.CancelCommand]:
+    """Iterate over the commands to a session that reports with `report_batch`, as they arise.
+
+    The open commands come first. The iteration reconnects if the connection breaks, gives each
+    command once, and ends when the session has ended. It does not renew the session's lease.
+
+    Args:
+        session_id: The session, which an earlier `report_batch` has begun.
+        secret: The secret of the session, if it has one.
+
+    Raises:
+        ObjectNotFound: There is no such session.
+        ApiError: PERMISSION_DENIED, the session has another secret; UNIMPLEMENTED, the service
+            does not have the capability "watch_commands.v1".
+    """
+    given: set[str] = set()
+
+    def receive(message: pb.WatchCommandsResponse) -> Iterable[events.CancelCommand]:
+        command = message.command
+        if command.HasField("cancel_run") and command.id not in given:
+            given.add(command.id)
+            yield _read_cancel(command.cancel_run)
+
+    request = pb.WatchCommandsRequest(session_id=str(session_id), secret=secret)
+    return follow("ReportService/WatchCommands", request, pb.WatchCommandsResponse, receive)
 
 
 def _write(message: report_pb2.Event, event: events.RunEvent) -> None:
@@ -141,11 +169,18 @@ def _write_created(created: report_pb2.RunCreated, event: events.RunCreated) -> 
 def _read(answer: pb.ReportBatchResponse) -> events.ReportAnswer:
     return events.ReportAnswer(
         stored_sequence=answer.ack.up_to_sequence,
-        verdicts={item.sequence: convert.verdict(item) for item in answer.ack.verdicts},
+        verdicts={
+            item.sequence: convert.verdict(item)
+            for item in (*answer.welcome.verdicts, *answer.ack.verdicts)
+        },
         commands=tuple(
-            events.CancelCommand(run_id=UUID(item.cancel_run.run_id), reason=item.cancel_run.reason)
+            _read_cancel(item.cancel_run)
             for item in answer.commands
             if item.HasField("cancel_run")  # ignore kinds that this client does not know
         ),
         lease_s=convert.seconds(answer.lease),
     )
+
+
+def _read_cancel(cancel: report_pb2.CancelRun) -> events.CancelCommand:
+    return events.CancelCommand(run_id=UUID(cancel.run_id), reason=cancel.reason)

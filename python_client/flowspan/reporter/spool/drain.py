@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from flowspan import clock
 from flowspan.connection.address import explain
 from flowspan.exceptions import ServiceUnavailableError
-from flowspan.reporter.encoding.events import GOODBYE_FRAME, batch_frame
+from flowspan.reporter.encoding.events import GOODBYE_FRAME
+from flowspan.reporter.frame_limit import FrameLimit
 from flowspan.reporter.intake import MAX_BATCH_EVENTS
 from flowspan.reporter.placeholders import placeholder_batch, without_event
 from flowspan.reporter.spool.format import Damage, Losses
@@ -97,6 +98,7 @@ class Drain:
         self._result = result
         self._progress = progress
         self._refused: set[int] = set()
+        self._limit = FrameLimit(self._refused.add)
         self._may_run = 0
         """In a file of starts: the sequence of the only RUNNING event that may be sent next."""
         self._acked = 0
@@ -116,6 +118,7 @@ class Drain:
         if self._spool.has_starts and next(self._spool.entries(), None) is None:
             self._finish()
             return
+        refusals = 0
         while True:
             link, welcome = self._open_session()
             if link is None or welcome is None:
@@ -124,14 +127,23 @@ class Drain:
                 self._send_all(link, welcome)
                 break
             except LinkClosedError as error:
-                if error.sequence is None or len(self._refused) >= _MAX_REFUSALS:
+                refusals += 1
+                if refusals > _MAX_REFUSALS or not self._can_avoid(error):
                     self._result.problem = str(error)
                     return
-                logger.error("the service refused an event of %s: %s", self._spool.path, error)
-                self._refused.add(error.sequence)
             finally:
                 link.close()
         self._finish()
+
+    def _can_avoid(self, error: LinkClosedError) -> bool:
+        """Return True if the next attempt does not send what the service has refused."""
+        if error.is_about_size:
+            return self._limit.learn()
+        if error.sequence is None:
+            return False
+        logger.error("the service refused an event of %s: %s", self._spool.path, error)
+        self._refused.add(error.sequence)
+        return True
 
     def _open_session(self) -> tuple[ReportTransport, WelcomeInfo] | tuple[None, None]:
         header = self._spool.header
@@ -178,14 +190,14 @@ class Drain:
 
     def _send_all(self, link: ReportTransport, welcome: WelcomeInfo) -> None:
         self._acked = self._sent = welcome.resume_after
+        self._limit.connected(welcome.max_frame_bytes)
         if self._taken_before is None:
             self._taken_before = welcome.resume_after
         in_flight = 0
         for first, count, data in self._batches():
             if first + count - 1 <= self._sent:
                 continue
-            link.send(batch_frame(data))
-            self._sent = first + count - 1
+            self._send(link, data, first + count - 1)
             in_flight += len(data)
             while self._acked < self._sent and (
                 self._spool.has_starts
@@ -206,6 +218,11 @@ class Drain:
         except LinkClosedError as error:
             if error.status != "OK":
                 raise
+
+    def _send(self, link: ReportTransport, data: bytes, last: int) -> None:
+        for frame in self._limit.frames(data, last):
+            link.send(frame)
+        self._sent = last
 
     def _batches(self) -> Iterator[tuple[int, int, bytes]]:
         """Yield the batches, with placeholders for missing and refused events."""
@@ -266,6 +283,7 @@ class Drain:
                 for verdict in response.ack.verdicts
             ):
                 self._may_run = 0
+            self._limit.acked(response.ack.up_to_sequence)
             if response.ack.up_to_sequence > self._acked:
                 self._take_ack(response.ack.up_to_sequence)
 

@@ -32,6 +32,8 @@ _EAGER_FOR_S = 30.0
 _EAGER_DELAY_S = 0.25
 _PATIENT_DELAY_S = 3.0
 _HOPELESS_DELAY_S = 10.0
+_LONGEST_RETRY_AFTER_S = 10.0
+"""Upper bound for the delay that a service may ask for."""
 
 
 class SessionRefusedError(FlowspanError):
@@ -56,20 +58,30 @@ class Connector:
         session_id: The session to open or resume.
         wake: Called from the attempt's thread when the attempt has ended.
         secret: The secret of the session.
+        acked_sequence: Returns the last event of the session whose ack was received. Called in the
+            attempt's thread, while there is no connection that could change it.
     """
 
     def __init__(
-        self, config: Config, session_id: str, wake: Callable[[], None], *, secret: bytes = b""
+        self,
+        config: Config,
+        session_id: str,
+        wake: Callable[[], None],
+        *,
+        secret: bytes = b"",
+        acked_sequence: Callable[[], int] = lambda: 0,
     ) -> None:
         self._config = config
         self._session_id = session_id
         self._secret = secret
+        self._acked_sequence = acked_sequence
+        self._retry_after_s = 0.0
         self._wake = wake
         self._result: Connected | FlowspanError | None = None
         self._is_trying = False
         self._lost_at = clock.monotonic()
         self._attempts = 0
-        self._next_at = self._lost_at
+        self._next_at = self._not_before = self._lost_at
         self._abandoned = False
 
     def lost(self, *, was_of_use: bool) -> None:
@@ -89,9 +101,17 @@ class Connector:
         """Delay the next attempt: it would fail for the same reason as the last connection."""
         self._delay(patiently=True)
 
+    def wait(self, retry_after_s: float) -> None:
+        """Delay the next attempt by the time that the service asked for, up to a bound."""
+        if retry_after_s > 0:
+            # Jitter upward only: an attempt before that time would be refused.
+            delay = min(retry_after_s, _LONGEST_RETRY_AFTER_S) * random.uniform(1.0, 1.3)  # noqa: S311 - no secret
+            self._not_before = clock.monotonic() + delay
+            self._next_at = max(self._next_at, self._not_before)
+
     def hurry(self) -> None:
-        """Make the next attempt due now. Thread-safe."""
-        self._next_at = min(self._next_at, clock.monotonic())
+        """Make the next attempt due now, or when the service asked for it. Thread-safe."""
+        self._next_at = min(self._next_at, max(clock.monotonic(), self._not_before))
 
     @property
     def next_at(self) -> float | None:
@@ -114,6 +134,7 @@ class Connector:
             self._is_trying = False
             if not isinstance(result, Connected):
                 self._delay(patiently=not result.retryable)
+                self.wait(self._retry_after_s)
             return result
         if not self._is_trying and clock.monotonic() >= self._next_at:
             self._is_trying = True
@@ -158,14 +179,22 @@ class Connector:
         self._wake()
 
     def _connect(self, *, may_start: bool) -> Connected:
+        self._retry_after_s = 0.0
         address = resolve_address(self._config) if may_start else find_address(self._config)
         if address is None:
             raise ServiceUnavailableError("the local service is not running")
         try:
             return Connected(
-                *open_session(address, self._session_id, client_info(), secret=self._secret)
+                *open_session(
+                    address,
+                    self._session_id,
+                    client_info(),
+                    secret=self._secret,
+                    acked_sequence=self._acked_sequence(),
+                )
             )
         except LinkClosedError as error:
+            self._retry_after_s = error.retry_after_s
             raise explain_refusal(address, error) from error
         except OSError as error:
             raise ServiceUnavailableError(explain(address, error)) from error

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
     from flowspan.connection.address import Address
     from flowspan.reporter.transport.protocol import ReportTransport
+    from flowspan.v1 import verdict_pb2
 
 CONNECT_TIMEOUT_S = 5.0
 WELCOME_TIMEOUT_S = 10.0
 _MIN_BATCH_BYTES = 64 << 10
+_MIN_FRAME_BYTES = 1 << 10
+"""Below it, no event would fit: such a limit must be an error of the service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,10 @@ class WelcomeInfo:
     limited_tags: frozenset[str]
     capabilities: frozenset[str]
     server_version: str
+    max_frame_bytes: int = 0
+    """The limit of a frame: what the service states, or that of a batch of an older service."""
+    verdicts: tuple[verdict_pb2.Verdict, ...] = ()
+    """Verdicts whose ack may be lost."""
 
 
 def open_session(
@@ -46,6 +53,7 @@ def open_session(
     *,
     secret: bytes = b"",
     recovering: bool = False,
+    acked_sequence: int = 0,
 ) -> tuple[ReportTransport, WelcomeInfo]:
     """Connect, send Hello and wait for the Welcome.
 
@@ -55,6 +63,7 @@ def open_session(
         client: The client that created the session (see `flowspan.connection.client_identity`).
         secret: The secret of the session; empty if it has none.
         recovering: True if the session belongs to another process, which has ended.
+        acked_sequence: The last event whose ack was received. The Welcome repeats later verdicts.
 
     Raises:
         OSError: The connection failed.
@@ -62,7 +71,12 @@ def open_session(
     """
     link = H2Transport.connect(address, timeout_s=CONNECT_TIMEOUT_S)
     try:
-        hello = report_pb2.Hello(session_id=session_id, secret=secret, recovering=recovering)
+        hello = report_pb2.Hello(
+            session_id=session_id,
+            secret=secret,
+            recovering=recovering,
+            acked_sequence=acked_sequence,
+        )
         introduce(hello, client)
         link.send(report_service_pb2.ReportRequest(hello=hello).SerializeToString())
         messages = link.wait(WELCOME_TIMEOUT_S)
@@ -107,6 +121,10 @@ def _read_welcome(address: Address, message: bytes) -> WelcomeInfo:
         limited_tags=frozenset(welcome.limited_tags),
         capabilities=frozenset(welcome.capabilities),
         server_version=welcome.server_version,
+        max_frame_bytes=max(
+            welcome.max_frame_bytes or welcome.max_batch_bytes or (1 << 20), _MIN_FRAME_BYTES
+        ),
+        verdicts=tuple(welcome.verdicts),
     )
 
 

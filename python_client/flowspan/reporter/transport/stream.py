@@ -13,11 +13,12 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import re
 import selectors
 import struct
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
 from h2.config import H2Configuration
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable
 
+    from google.rpc.status_pb2 import Status
     from h2.events import Event
 
     from flowspan.connection.address import Address
@@ -76,6 +78,9 @@ STATUS_NAMES = [
 ]
 """The names of the gRPC status codes, indexed by number."""
 
+_ABOUT_SIZE = re.compile(r"larger than|too large|exceed", re.IGNORECASE)
+"""Words of the messages with which the implementations of gRPC refuse a message for its size."""
+
 _links: weakref.WeakSet[H2Transport] = weakref.WeakSet()
 
 
@@ -87,13 +92,38 @@ class LinkClosedError(Exception):
             peer does not speak gRPC.
         message: The service's message.
         sequence: The sequence of the offending event, if the service named one.
+        reason: The name of a value of flowspan.v1.ErrorReason without its prefix; empty if gRPC
+            itself, a proxy or the network ended the stream.
+        retry_after_s: The time to wait before the next attempt, if the service named one, in
+            seconds and without an upper bound.
     """
 
-    def __init__(self, status: str, message: str, *, sequence: int | None = None) -> None:
+    def __init__(
+        self,
+        status: str,
+        message: str,
+        *,
+        sequence: int | None = None,
+        reason: str = "",
+        retry_after_s: float = 0.0,
+    ) -> None:
         super().__init__(f"{status}: {message}" if message else status)
         self.status = status
         self.message = message
         self.sequence = sequence
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+
+    @property
+    def is_about_size(self) -> bool:
+        """True if a frame was refused because of its size, so that it must not be sent again.
+
+        Proxies also use RESOURCE_EXHAUSTED when a client calls too often, which passes with time;
+        only the message tells the two apart.
+        """
+        if self.reason:
+            return self.reason == "TOO_LARGE" and self.sequence is None
+        return self.status == "RESOURCE_EXHAUSTED" and bool(_ABOUT_SIZE.search(self.message))
 
 
 class H2Transport:
@@ -318,8 +348,8 @@ class H2Transport:
             code = int(headers["grpc-status"]) if headers["grpc-status"].isdigit() else 2
             name = STATUS_NAMES[code] if code < len(STATUS_NAMES) else "UNKNOWN"
             message = unquote(headers.get("grpc-message", ""))
-            sequence = _sequence(headers.get("grpc-status-details-bin", ""))
-            self._closed(message, status=name, sequence=sequence)
+            details = decode_details(headers.get("grpc-status-details-bin", ""))
+            self._closed(message, status=name, details=details)
         elif headers.get(":status", _HTTP_OK) != _HTTP_OK:
             self._closed(f"it answered with HTTP status {headers[':status']}", status="NOT_GRPC")
 
@@ -345,29 +375,51 @@ class H2Transport:
         return messages
 
     def _closed(
-        self, why: str, *, status: str = "UNAVAILABLE", sequence: int | None = None
+        self, why: str, *, status: str = "UNAVAILABLE", details: Details | None = None
     ) -> LinkClosedError:
         """Record the first reason why the stream ended, and return it."""
         if self._status is None:
-            self._status = LinkClosedError(status, why, sequence=sequence)
+            self._status = LinkClosedError(status, why, **(details or Details())._asdict())
         return self._status
 
 
-def _sequence(details: str) -> int | None:
-    """Return the sequence of the offending event, from the google.rpc.ErrorInfo in the details."""
-    if not details:
-        return None
-    from google.rpc import error_details_pb2, status_pb2  # noqa: PLC0415 - only for errors
+class Details(NamedTuple):
+    """The parts of the details of a status that matter here; see LinkClosedError."""
+
+    sequence: int | None = None
+    reason: str = ""
+    retry_after_s: float = 0.0
+
+
+def decode_details(header: str) -> Details:
+    """Return the details in the value of the trailer `grpc-status-details-bin`."""
+    if not header:
+        return Details()
+    from google.rpc import status_pb2  # noqa: PLC0415 - only for errors
 
     try:
-        status = status_pb2.Status.FromString(base64.b64decode(details + "=" * (-len(details) % 4)))
-        info = error_details_pb2.ErrorInfo()
-        for detail in status.details:
-            if detail.Unpack(info) and info.metadata["sequence"].isdigit():
-                return int(info.metadata["sequence"])
+        status = status_pb2.Status.FromString(base64.b64decode(header + "=" * (-len(header) % 4)))
+        return read_details(status)
     except Exception:  # noqa: BLE001 - DecodeError of either implementation
-        return None
-    return None
+        return Details()
+
+
+def read_details(status: Status) -> Details:
+    """Return the details of a google.rpc.Status: those of its ErrorInfo and its RetryInfo."""
+    from google.rpc import error_details_pb2  # noqa: PLC0415 - only for errors
+
+    found = Details()
+    for detail in status.details:
+        info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+        if detail.Unpack(info):
+            sequence = info.metadata.get("sequence", "")
+            found = found._replace(
+                reason=info.reason, sequence=int(sequence) if sequence.isdigit() else None
+            )
+        elif detail.Unpack(retry):
+            delay = retry.retry_delay
+            found = found._replace(retry_after_s=max(0.0, delay.seconds + delay.nanos / 1e9))
+    return found
 
 
 def _forget_links() -> None:

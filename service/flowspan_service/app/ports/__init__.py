@@ -9,8 +9,8 @@ commit). Their futures are resolved after the commit.
 """
 
 from flowspan_service.app.ports.clock import Clock
-from flowspan_service.app.ports.connections import Connection, Connections
-from flowspan_service.app.ports.notifier import CommitListener, Mark, Notifier
+from flowspan_service.app.ports.connections import Connection, Connections, Watches
+from flowspan_service.app.ports.notifier import CommitListener, Mark, NewsListener, Notifier
 from flowspan_service.app.ports.operations import Budget, Operation, Unfinished
 from flowspan_service.app.ports.pages import Page
 from flowspan_service.app.ports.store import Heads, Identity, Store, UnitOfWork, WriteTimes
@@ -24,11 +24,13 @@ __all__ = [
     "Heads",
     "Identity",
     "Mark",
+    "NewsListener",
     "Notifier",
     "Operation",
     "Page",
     "Store",
     "Unfinished",
     "UnitOfWork",
+    "Watches",
     "WriteTimes",
 ]

@@ -28,6 +28,10 @@ class CommandReads(Protocol):
         """
         ...
 
+    def has_open(self, session_id: str) -> bool:
+        """Return True if the session has open commands. Cheap, and usually False."""
+        ...
+
     def sessions_with_open(self, session_ids: Sequence[str], *, since: int = -1) -> list[str]:
         """Return the sessions among these that have open commands.
 

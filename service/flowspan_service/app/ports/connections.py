@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from flowspan_service.domain.commands import Command
 
@@ -40,6 +40,18 @@ class Connection(Protocol):
 
     def drain(self) -> None:
         """Take no more events, and end when all events taken are acked: the service stops."""
+        ...
+
+
+class Watches(Protocol):
+    """The watches of commands by session. For the event loop's thread only."""
+
+    def sessions(self) -> list[str]:
+        """Return the watched sessions."""
+        ...
+
+    def wake(self, session_ids: Collection[str]) -> None:
+        """Let the watches of these sessions look at the store."""
         ...
 
 

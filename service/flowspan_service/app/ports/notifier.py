@@ -36,6 +36,14 @@ class CommitListener(Protocol):
         ...
 
 
+class NewsListener(Protocol):
+    """A callback for commits with news for sessions."""
+
+    def __call__(self, session_ids: Collection[str]) -> None:
+        """Note that these sessions got a command or ended. Must return at once."""
+        ...
+
+
 class Mark(Protocol):
     """A subscription to the changes of a tree. For the event loop's thread only."""
 

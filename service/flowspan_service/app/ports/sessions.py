@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 class SessionReads(Protocol):
     """The reads of sessions."""
 
+    def get(self, session_id: str) -> Session | None:
+        """Return the session, or None."""
+        ...
+
+    def ended(self, session_ids: Sequence[str]) -> list[str]:
+        """Return the sessions among these that are LOST or CLOSED, or do not exist."""
+        ...
+
     def ended_with_open_runs(self) -> list[str]:
         """Return the sessions that are LOST or CLOSED and have open runs."""
         ...

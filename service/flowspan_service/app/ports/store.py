@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from flowspan_service.app.ports.flows import FlowReads
     from flowspan_service.app.ports.labels import LabelReads, LabelWrites
     from flowspan_service.app.ports.logs import LogReads, LogWrites
-    from flowspan_service.app.ports.notifier import CommitListener
+    from flowspan_service.app.ports.notifier import CommitListener, NewsListener
     from flowspan_service.app.ports.operations import Budget, Operation
     from flowspan_service.app.ports.runs import RunReads, RunWrites
     from flowspan_service.app.ports.sessions import SessionReads, SessionWrites
     from flowspan_service.app.ports.transitions import TransitionReads
     from flowspan_service.app.ports.variables import VariableReads, VariableWrites
+    from flowspan_service.app.ports.verdicts import VerdictWrites
 
 T = TypeVar("T")
 
@@ -117,6 +118,11 @@ class UnitOfWork(Protocol):
         """The variables in this transaction."""
         ...
 
+    @property
+    def verdicts(self) -> VerdictWrites:
+        """The verdicts in this transaction."""
+        ...
+
 
 class Store(Protocol):
     """The database. `submit` never blocks; the reads block, so call them in a thread."""
@@ -183,6 +189,13 @@ class Store(Protocol):
 
     def on_commit(self, listener: CommitListener) -> None:
         """Call the listener after each commit that changed something, in the writer's thread."""
+        ...
+
+    def on_session_news(self, listener: NewsListener) -> None:
+        """Call the listener with the sessions that got a command or ended, after their commit.
+
+        It is called in the writer's thread, and only for commits of this process.
+        """
         ...
 
     def schema_version(self) -> str:

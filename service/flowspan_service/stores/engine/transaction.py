@@ -29,13 +29,14 @@ class Transaction:
             changed anything.
         position: The position of the last transition.
         log_position: The position of the last log record.
+        news_of: The sessions that got a command, or ended.
         roots: The roots of changed trees, besides those of the runs that are written.
         flush: Writes the buffered rows, so that queries see them.
     """
 
     __slots__ = (
         *("budget", "cache", "changes", "connection", "dialect", "flush", "head", "log_position"),
-        *("now_us", "null", "position", "roots"),
+        *("news_of", "now_us", "null", "position", "roots"),
     )
 
     def __init__(
@@ -59,6 +60,7 @@ class Transaction:
         self.changes = 0
         self.position = head.position
         self.log_position = head.log_position
+        self.news_of: set[str] = set()
         self.roots: set[str] = set()
         self.flush = flush
 

@@ -98,6 +98,10 @@ class SqlUnitOfWork(AllWrites):
         """Return the roots of the trees that changed; call it after `finish`."""
         return self.runs.roots() | self._tx.roots
 
+    def news_of_sessions(self) -> set[str]:
+        """Return the sessions that got a command, or ended; call it after `finish`."""
+        return self._tx.news_of
+
     def ended_runs(self) -> list[Run]:
         """Return the runs that entered a terminal state and are in one; call it after `finish`."""
         return self.runs.ended()

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
 
-    from flowspan_service.app.ports import Clock, CommitListener, Operation, WriteTimes
+    from flowspan_service.app.ports import (
+        Clock,
+        CommitListener,
+        NewsListener,
+        Operation,
+        WriteTimes,
+    )
     from flowspan_service.domain.runs import Run
     from flowspan_service.stores.dialects.base import Dialect, Head
 
@@ -62,6 +68,7 @@ class _Committed:
     head: Head
     ended: list[Run]
     roots: set[str]
+    news_of: set[str]
     changed: bool
 
 
@@ -89,6 +96,7 @@ class Writer:
         self._on_point = on_point or (lambda _name: None)
         self._cache = Cache(max_runs=CACHED_RUNS)
         self._listeners: list[CommitListener] = []
+        self._news_listeners: list[NewsListener] = []
         self._connection: Connection | None = None
         self._waiting: deque[_Waiting] = deque()
         self._wake = threading.Condition()
@@ -115,6 +123,10 @@ class Writer:
     def on_commit(self, listener: CommitListener) -> None:
         """Add a listener for commits; see `app.ports.Store`."""
         self._listeners.append(listener)
+
+    def on_session_news(self, listener: NewsListener) -> None:
+        """Add a listener for news of sessions; see `app.ports.Store`."""
+        self._news_listeners.append(listener)
 
     def submit(self, operation: Operation[T]) -> Future[T]:
         """Queue an operation and return its future; see `app.ports.Store`."""
@@ -248,10 +260,12 @@ class Writer:
         self._holds.note(time.monotonic() - began_s)
         self._generation = head.generation
         self.problem = None
-        ended, roots = unit.ended_runs(), unit.changed_roots()
+        ended, roots, news_of = unit.ended_runs(), unit.changed_roots(), unit.news_of_sessions()
         self._cache.generation = head.generation
         self._cache.trim()
-        return _Committed(outcomes, refused, group[done:], before, head, ended, roots, changed)
+        return _Committed(
+            outcomes, refused, group[done:], before, head, ended, roots, news_of, changed
+        )
 
     def _check_not_older(self, head: Head) -> None:
         if head.generation < self._generation:
@@ -311,6 +325,15 @@ class Writer:
                 )
             except Exception:  # noqa: BLE001 - a listener cannot undo the commit
                 _log.exception("A commit listener failed")
+        if committed.news_of:
+            self._tell_news(committed.news_of)
+
+    def _tell_news(self, session_ids: set[str]) -> None:
+        for listener in self._news_listeners:
+            try:
+                listener(session_ids)
+            except Exception:  # noqa: BLE001 - a listener cannot undo the commit
+                _log.exception("A listener for news of sessions failed")
 
     def _go_on(self, future: Future[Any], unfinished: Unfinished) -> None:
         """Queue the remainder of an operation behind the waiting ones."""

@@ -96,6 +96,7 @@ class Server:
         await self.health.enter_graceful_shutdown()
         self._backend.stopping.set()
         self._backend.notifier.wake()
+        self._backend.command_watches.wake_all()
         for connection in self._backend.connections:
             connection.drain()
         await self._server.stop(grace_s)

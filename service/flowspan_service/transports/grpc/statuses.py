@@ -1,4 +1,4 @@
-"""Errors of calls as gRPC statuses, with the ErrorInfo in the trailing metadata."""
+"""Errors of calls as gRPC statuses, with their details in the trailing metadata."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
-from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.status_pb2 import Status
 
 from flowspan_service.api.errors import (
     Code,
     as_service_error,
     code_of,
-    error_info,
+    error_details,
     message_of,
 )
 
@@ -31,10 +30,10 @@ def status_code(error: ServiceError) -> grpc.StatusCode:
 
 
 def trailing_metadata(error: ServiceError) -> tuple[tuple[str, bytes]]:
-    """Return the trailing metadata that carries the ErrorInfo of an error."""
-    packed = AnyMessage()
-    packed.Pack(error_info(error))
-    status = Status(code=int(code_of(error)), message=message_of(error), details=[packed])
+    """Return the trailing metadata that carries the details of an error."""
+    status = Status(code=int(code_of(error)), message=message_of(error))
+    for detail in error_details(error):
+        status.details.add().Pack(detail)
     return ((DETAILS_KEY, status.SerializeToString()),)
 
 

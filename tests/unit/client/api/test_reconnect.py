@@ -40,3 +40,14 @@ def test_jitter_spreads_the_pauses():
         reconnect = Reconnect(60, jitter=lambda drawn=drawn: drawn)
         reconnect.succeeded()
         assert reconnect.failed(GONE, now_s=0) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "expected_s"), [(None, 0.05), (0.0, 0.05), (0.01, 0.05), (1.0, 1.125), (9e9, 11.25)]
+)
+def test_the_service_is_given_the_time_that_it_asks_for(asked_s, expected_s):
+    busy = ApiError("busy", status="UNAVAILABLE", retryable=True, retry_after_s=asked_s)
+    reconnect = Reconnect(60, jitter=lambda: 0.5)
+    reconnect.succeeded()
+    assert reconnect.failed(busy, now_s=0) == pytest.approx(expected_s)
+    assert reconnect.failed(GONE, now_s=0) == pytest.approx(0.1)

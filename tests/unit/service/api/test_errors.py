@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from google.rpc.error_details_pb2 import RetryInfo
 
 from flowspan.v1.error_pb2 import ErrorReason
 from flowspan_service.api.errors import (
@@ -10,6 +11,7 @@ from flowspan_service.api.errors import (
     Code,
     as_service_error,
     code_of,
+    error_details,
     error_info,
     message_of,
 )
@@ -40,6 +42,19 @@ def test_error_info_carries_reason_advice_and_metadata() -> None:
     info = error_info(error)
     assert (info.reason, info.domain) == ("NOT_FOUND", "flowspan.v1")
     assert dict(info.metadata) == {"run_id": "5", "advice": "Look elsewhere."}
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_errors_that_pass_with_time_say_when_to_try_again(
+    kind: type[errors.ServiceError],
+) -> None:
+    info, *retry = error_details(kind("No."))
+    assert info == error_info(kind("No."))
+    may_pass = kind.reason in {"OVERLOADED", "STOPPING", "STORE_UNAVAILABLE"}
+    assert len(retry) == may_pass
+    for each in retry:
+        assert isinstance(each, RetryInfo)
+        assert 100 <= each.retry_delay.ToMilliseconds() <= 5000
 
 
 def test_long_texts_are_shortened() -> None:
