@@ -68,7 +68,14 @@ HELLO = 64 * KIB
 REQUESTS = {
     # A filter has up to 400 values of at most 256 bytes.
     **dict.fromkeys(
-        ("ListFlowRuns", "CountFlowRuns", "ListTaskRuns", "CountTaskRuns", "ListArtifacts"),
+        (
+            "ListFlowRuns",
+            "CountFlowRuns",
+            "ListTaskRuns",
+            "CountTaskRuns",
+            "ListArtifacts",
+            "Watch",
+        ),
         256 * KIB,
     ),
     "SetVariable": 256 * KIB,
