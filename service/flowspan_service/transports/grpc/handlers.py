@@ -80,7 +80,6 @@ def _frames_handler(method: Method, dispatcher: Dispatcher) -> Any:
     async def call(request: Any, context: Context) -> None:
         frames = Frames(context)
         try:
-            await _begin_stream(context)
             stream = dispatcher.stream(method, frames, _call_of(context))
             async with aclosing(stream) as responses:
                 async for response in responses:
@@ -100,7 +99,8 @@ async def _begin_stream(context: Context) -> None:
     """Send the headers of a stream at once.
 
     gRPC would send them with the first message, which may come much later. Until then, a client
-    cannot distinguish a stream with nothing to tell from a service that does not answer.
+    cannot distinguish a stream with nothing to tell from a service that does not answer. A stream
+    of frames needs no such headers: its first frame is answered at once.
     """
     await context.send_initial_metadata(())
 
