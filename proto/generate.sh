@@ -4,7 +4,8 @@
 #   proto/generate.sh PYTHON FOLDER
 #
 # PYTHON has grpcio-tools (the Makefile pins which); FOLDER gets flowspan/v1/. Files of messages
-# alone get no *_pb2_grpc.py: there would be nothing in it.
+# alone get no *_pb2_grpc.py: there would be nothing in it. The descriptor set has the comments, which
+# the stubs lack; the service's reflection shows them.
 set -eu
 python=$1
 folder=$2
@@ -13,6 +14,8 @@ mkdir -p "$folder"
 "$python" -m grpc_tools.protoc -Iproto \
     --python_out="$folder" --pyi_out="$folder" --grpc_python_out="$folder" \
     proto/flowspan/v1/*.proto
+"$python" -m grpc_tools.protoc -Iproto --include_source_info \
+    --descriptor_set_out="$folder/flowspan/v1/descriptors.binpb" proto/flowspan/v1/*.proto
 for file in "$folder"/flowspan/v1/*_pb2_grpc.py; do
     grep -q '^class ' "$file" || rm "$file"
 done

@@ -287,7 +287,7 @@ LARGE = {
     "FlowRunService/SetFlowRunState": (4 * MIB) + 1,
     "LogService/ListLogs": 65 << 10,
     "LogService/TailLogs": 65 << 10,
-    "WatchService/Watch": 65 << 10,
+    "WatchService/Watch": 257 << 10,
     "ArtifactService/CreateArtifact": 3 * MIB,
     "VariableService/SetVariable": 257 << 10,
     "LabelService/SetLabels": 65 << 10,

@@ -12,6 +12,7 @@ from tests.support.harness import refused
 from tests.support.report_client import ReportStream, created, entered, new_id, now, whole_run
 
 from flowspan.v1 import log_pb2, log_service_pb2, report_pb2
+from flowspan_service.api import keep_alives
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -255,3 +256,45 @@ def test_a_filtered_tail_follows(harness: Harness, stubs: Stubs) -> None:
     stream.goodbye()
     assert list(tail) == []
     assert found == ["wanted 0", "wanted 1", "wanted 2"]
+
+
+def test_a_filtered_tail_says_where_to_resume(
+    harness: Harness, stubs: Stubs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A keep-alive has a position after the records that the filter left out."""
+    monkeypatch.setattr(keep_alives, "INTERVAL_S", 0.05)
+    run_id = new_id()
+    stream = ReportStream(harness.channel)
+    stream.wait_for_ack(
+        stream.report(
+            created(run_id), line(run_id, "wanted 1"), *(line(run_id, "no") for _ in range(9))
+        )
+    )
+    request = log_service_pb2.TailLogsRequest(run_id=run_id, message_contains="wanted")
+    tail = stubs.logs.TailLogs(request)
+    first, alive = next(tail), next(tail)
+    tail.cancel()
+    assert texts(list(first.logs)) == ["wanted 1"]
+    assert list(alive.logs) == []
+    assert first.position == alive.position == harness.store.log_position()
+    stream.wait_for_ack(stream.report(line(run_id, "no"), line(run_id, "wanted 2")))
+    request.after_position = alive.position
+    again = stubs.logs.TailLogs(request)
+    frame = next(again)
+    again.cancel()
+    stream.goodbye()
+    assert texts(list(frame.logs)) == ["wanted 2"]
+    assert frame.position == frame.logs[-1].position
+
+
+def test_headers_of_a_tail_come_before_any_record(harness: Harness, stubs: Stubs) -> None:
+    run_id = new_id()
+    stream = ReportStream(harness.channel)
+    stream.wait_for_ack(stream.report(created(run_id)))
+    tail = stubs.logs.TailLogs(log_service_pb2.TailLogsRequest(run_id=run_id))
+    waiting = threading.Thread(target=tail.initial_metadata, daemon=True)
+    waiting.start()
+    waiting.join(30)
+    assert not waiting.is_alive()
+    tail.cancel()
+    stream.goodbye()

@@ -25,6 +25,7 @@ from flowspan.v1 import (
     flow_service_pb2,
     payload_pb2,
     run_filter_pb2,
+    run_service_pb2,
     state_pb2,
     task_run_service_pb2,
     trace_pb2,
@@ -480,3 +481,23 @@ def test_flows_are_known_by_their_runs(stubs: Stubs) -> None:
     assert by_name.HasField("create_time")
     empty = flow_service_pb2.GetFlowRequest()
     refused(lambda: stubs.flows.GetFlow(empty), INVALID, "INVALID_FIELD")
+
+
+def test_a_run_of_either_kind_is_found_by_its_id(harness: Harness, stubs: Stubs) -> None:
+    flow, task = new_id(), new_id()
+    stream = ReportStream(harness.channel)
+    stream.report(*whole_run(flow), *whole_run(task, kind="TASK"))
+    stream.goodbye()
+    found = stubs.runs.GetRun(run_service_pb2.GetRunRequest(id=flow))
+    got_flow = stubs.flow_runs.GetFlowRun(flow_run_service_pb2.GetFlowRunRequest(id=flow))
+    assert found.flow_run == got_flow.flow_run
+    found = stubs.runs.GetRun(run_service_pb2.GetRunRequest(id=task))
+    got_task = stubs.task_runs.GetTaskRun(task_run_service_pb2.GetTaskRunRequest(id=task))
+    assert found.task_run == got_task.task_run
+    for bad, code, reason in (
+        (new_id(), NOT_FOUND, "NOT_FOUND"),
+        ("", INVALID, "INVALID_FIELD"),
+        ("latest", INVALID, "INVALID_FIELD"),
+    ):
+        request = run_service_pb2.GetRunRequest(id=bad)
+        refused(lambda r=request: stubs.runs.GetRun(r), code, reason)

@@ -59,7 +59,7 @@ class Watcher:
             self.snapshot[run.id] = run
         elif item == "snapshot_end":
             assert response.snapshot_end.run_count == len(self.snapshot)
-        else:
+        elif item != "keep_alive":
             self.changes.append(response.change)
         if response.resume_token:
             self.request.resume_token = response.resume_token

@@ -23,7 +23,7 @@ from flowspan_service.app.ports.logs import LogQuery
 from flowspan_service.app.ports.runs import RunQuery
 from flowspan_service.domain.payloads import Payload
 from flowspan_service.domain.runs import RunKind
-from flowspan_service.domain.states import StateType
+from flowspan_service.domain.states import OPEN_TYPES, StateType
 from flowspan_service.stores import run_reads, transitions
 from flowspan_service.stores.logs import log
 from flowspan_service.stores.runs import run as run_table
@@ -71,6 +71,24 @@ def test_a_tree_comes_parents_first_page_by_page(store: SqlStore, family: Family
             has_more = page.has_more
         assert paged == whole
     assert store.runs.tree(new_id(), after_id=None, limit=10).items == []
+
+
+def test_a_tree_without_the_runs_that_have_ended(store: SqlStore, family: Family) -> None:
+    def end(uow: UnitOfWork) -> None:
+        for run in (family.task, family.deep):
+            uow.runs.add_transition(enter(run, StateType.COMPLETED))
+
+    do(store, end)
+    ended = {family.task.id, family.deep.id}
+    for run in family.all:
+        wanted = [run_id for run_id in family.under(run) if run_id not in ended]
+        page = store.runs.tree(run.id, after_id=None, limit=100, state_types=OPEN_TYPES)
+        assert [one.id for one in page.items] == wanted
+        assert list(store.runs.tree_ids(run.id, state_types=OPEN_TYPES)) == wanted
+        assert list(store.runs.tree_ids(run.id)) == family.under(run)
+        first = store.runs.tree(run.id, after_id=None, limit=1, state_types=OPEN_TYPES)
+        assert [one.id for one in first.items] == wanted[:1]
+        assert first.has_more == (len(wanted) > 1)
 
 
 def test_a_circle_of_parents_harms_nobody(store: SqlStore) -> None:

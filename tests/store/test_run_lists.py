@@ -12,7 +12,7 @@ from tests.store.builders import START_US, a_run, a_state, add_runs, do, enter, 
 
 from flowspan_service.app.ports.runs import RunFilter, RunQuery
 from flowspan_service.domain.runs import RunKind
-from flowspan_service.domain.states import StateType
+from flowspan_service.domain.states import OPEN_TYPES, StateType
 from flowspan_service.stores.run_lists import count_statement, page_statement
 
 if TYPE_CHECKING:
@@ -137,7 +137,11 @@ def test_pages_and_counts_are_those_of_a_sorted_list(store: SqlStore, seed: int)
         wanted = [run for run in runs if matches(run, kind, run_filter)]
         wanted.sort(key=lambda run: run.id, reverse=not oldest_first)
         query = RunQuery(
-            kind, run_filter, oldest_first=oldest_first, limit=chance.choice([3, 7, 100])
+            kind,
+            run_filter,
+            oldest_first=oldest_first,
+            limit=chance.choice([3, 7, 100]),
+            prefers_states=chance.random() < 0.5,
         )
         assert [run.id for run in walk(store, query)] == [run.id for run in wanted], run_filter
         counts: dict[int, int] = {}
@@ -224,6 +228,35 @@ def test_sqlite_reads_common_lists_from_an_index(
     lines = plan.splitlines()
     after_ranges = [after for line, after in pairwise(lines) if line in ranges]
     assert not any("TEMP B-TREE" in line for line in after_ranges), plan
+
+
+NARROW = {
+    "all": (RunFilter(), "run_by_state"),
+    "function": (RunFilter(function_names=("load",)), "run_by_function"),
+    "parent": (RunFilter(parent_run_id=ID), "run_by_parent"),
+    "root": (RunFilter(root_run_id=ID), "run_by_root"),
+    "flow run": (RunFilter(flow_run_id=ID), "run_by_flow_run"),
+    "top level": (RunFilter(top_level_only=True), "run_by_parent"),
+    "name": (RunFilter(run_name="x"), "run_by_state"),
+    "tag": (RunFilter(tags=("red",)), "run_by_state"),
+    "created": (RunFilter(created_after_us=START_US), "run_by_state"),
+}
+
+
+@pytest.mark.parametrize("case", NARROW)
+def test_sqlite_reads_only_runs_in_the_preferred_states(sqlite_store: SqlStore, case: str) -> None:
+    run_filter, index = NARROW[case]
+    wanted = replace(run_filter, state_types=OPEN_TYPES)
+    query = RunQuery(1, wanted, oldest_first=True, after_id=ID, prefers_states=True)
+    plan = explain(sqlite_store, page_statement(query, sqlite_store._dialect, limit=101))
+    assert index in plan, plan
+    ranges = [
+        line
+        for line in plan.splitlines()
+        if line.startswith("SEARCH run USING") and "(id=?)" not in line
+    ]
+    assert len(ranges) >= len(OPEN_TYPES), plan
+    assert all("state_type=?" in line for line in ranges if "(id=?" not in line), plan
 
 
 @pytest.mark.parametrize("case", COMMON)

@@ -20,6 +20,7 @@ from flowspan.v1 import (
     label_service_pb2_grpc,
     log_service_pb2_grpc,
     report_service_pb2_grpc,
+    run_service_pb2_grpc,
     system_service_pb2_grpc,
     task_run_service_pb2_grpc,
     variable_service_pb2_grpc,
@@ -229,6 +230,7 @@ class Stubs:
     def __init__(self, channel: grpc.Channel) -> None:
         self.flow_runs = flow_run_service_pb2_grpc.FlowRunServiceStub(channel)
         self.task_runs = task_run_service_pb2_grpc.TaskRunServiceStub(channel)
+        self.runs = run_service_pb2_grpc.RunServiceStub(channel)
         self.flows = flow_service_pb2_grpc.FlowServiceStub(channel)
         self.logs = log_service_pb2_grpc.LogServiceStub(channel)
         self.reports = report_service_pb2_grpc.ReportServiceStub(channel)

@@ -274,6 +274,8 @@ def _watched_histories(
     stub = watch_service_pb2_grpc.WatchServiceStub(channel)
     call = stub.Watch(watch_service_pb2.WatchRequest(resume_token=token), timeout=TIMEOUT_S)
     for item in call:
+        if not item.HasField("change"):
+            continue  # a keep-alive
         transition = item.change.transition
         history = found[transition.run_id]
         assert transition.ordinal > len(history), f"the watch repeats {transition}"

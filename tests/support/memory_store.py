@@ -80,7 +80,7 @@ class MemoryRunReads(_Reads):
             (
                 copy(run)
                 for run in self.data.runs.values()
-                if run.kind == query.kind and _meets(run, query.filter)
+                if run.kind == query.kind and meets(run, query.filter)
             ),
             key=lambda run: run.id,
             reverse=not query.oldest_first,
@@ -102,20 +102,30 @@ class MemoryRunReads(_Reads):
     def count(self, kind: int, run_filter: RunFilter) -> dict[int, int]:
         counts: dict[int, int] = {}
         for run in self.data.runs.values():
-            if run.kind == kind and _meets(run, run_filter):
+            if run.kind == kind and meets(run, run_filter):
                 counts[run.state.type] = counts.get(run.state.type, 0) + 1
         return counts
 
     def tree(
-        self, run_id: str, *, after_id: str | None, limit: int, limit_bytes: int = 2_000_000
+        self,
+        run_id: str,
+        *,
+        after_id: str | None,
+        limit: int,
+        limit_bytes: int = 2_000_000,
+        state_types: Sequence[int] = (),
     ) -> Page[Run]:
         del limit_bytes  # nothing large is tried here
-        runs = sorted(tree_of(self.data, run_id), key=lambda run: run.id)
+        runs = sorted(self._tree(run_id, state_types), key=lambda run: run.id)
         runs = [copy(run) for run in runs if after_id is None or run.id > after_id]
         return Page(runs[:limit], has_more=len(runs) > limit)
 
-    def tree_ids(self, run_id: str) -> list[str]:
-        return sorted(run.id for run in tree_of(self.data, run_id))
+    def tree_ids(self, run_id: str, *, state_types: Sequence[int] = ()) -> list[str]:
+        return sorted(run.id for run in self._tree(run_id, state_types))
+
+    def _tree(self, run_id: str, state_types: Sequence[int]) -> list[Run]:
+        runs = tree_of(self.data, run_id)
+        return [run for run in runs if not state_types or run.state.type in state_types]
 
     def find(self, run_ids: Sequence[str], *, limit_bytes: int = 2_000_000) -> FoundRuns:
         del limit_bytes
@@ -432,7 +442,8 @@ class MemoryStore:
         """Do nothing: no operation is pending here."""
 
 
-def _meets(run: Run, wanted: RunFilter) -> bool:
+def meets(run: Run, wanted: RunFilter) -> bool:
+    """Evaluate flowspan.v1.RunFilter in Python."""
     return (
         (not wanted.state_types or run.state.type in wanted.state_types)
         and (not wanted.state_names or run.state.name in wanted.state_names)

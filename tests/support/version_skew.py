@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MODULES = (
     *("report", "flow_run", "task_run", "flow", "log", "watch", "system"),
-    *("artifact", "variable", "label"),
+    *("artifact", "variable", "label", "run"),
 )
 UNKNOWN_FIELD = 1999
 UNKNOWN_VALUE = 1999

@@ -146,13 +146,12 @@ def _latest(client: SyncFlowspanClient) -> Run:
 
 
 def _by_id(client: SyncFlowspanClient, text: str) -> Run:
-    for get in (client.read_flow_run, client.read_task_run):
-        try:
-            return get(text)
-        except ApiError as error:
-            if error.reason != "NOT_FOUND":
-                raise
-    raise CommandError(f"there is no run with the id {text}", advice=_ADVICE)
+    try:
+        return client.read_run(text)
+    except ApiError as error:
+        if error.reason != "NOT_FOUND":
+            raise
+        raise CommandError(f"there is no run with the id {text}", advice=_ADVICE) from None
 
 
 def _by_part_of_id(client: SyncFlowspanClient, part: str) -> list[Run]:

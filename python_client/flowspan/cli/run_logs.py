@@ -195,12 +195,11 @@ class _Names:
         return self._names[run_id]
 
     def _fetch(self, run_id: UUID) -> str:
-        for get in (self._client.read_task_run, self._client.read_flow_run):
-            try:
-                return _name(get(run_id))
-            except ApiError as error:
-                if error.reason != "NOT_FOUND":
-                    raise
+        try:
+            return _name(self._client.read_run(run_id))
+        except ApiError as error:
+            if error.reason != "NOT_FOUND":
+                raise
         return short_id(run_id)
 
 

@@ -10,7 +10,7 @@ from flowspan.api.models import RunFilter
 from flowspan.core.run import current_run
 from flowspan.core.states import State
 from flowspan.drivers.process import flush_reports, leave_process
-from flowspan.exceptions import ConfigError, FlowspanError, ObjectNotFound
+from flowspan.exceptions import ConfigError, FlowspanError
 from flowspan.testing import settings as overrides
 from flowspan.testing.blocks import block
 from flowspan.testing.recorded import RecordedRun, last, names_of
@@ -98,11 +98,7 @@ class Harness:
             raise ValueError(
                 f"{which!r} does not belong to a run. Pass a state returned by return_state=True"
             )
-        client = self.client
-        try:
-            return RecordedRun(client, client.read_flow_run(str(run_id)))
-        except ObjectNotFound:
-            return RecordedRun(client, client.read_task_run(str(run_id)))
+        return RecordedRun(self.client, self.client.read_run(str(run_id)))
 
     def close(self) -> None:
         """Close the client."""

@@ -62,7 +62,7 @@ class LogServiceServicer(object):
     def TailLogs(self, request, context):
         """Follow log records: first the existing ones, then new ones as they arrive. The stream ends when
         the run is in a terminal state and all its records were sent. After a broken connection, resume
-        with after_position.
+        with after_position. The headers of the response are sent at once.
         NOT_FOUND: the run does not exist. OUT_OF_RANGE: the database has no record at after_position,
         for example because a backup was restored.
         """

@@ -74,7 +74,14 @@ MAX_FRAME = MAX_BATCH + HELLO
 REQUESTS = {
     # A filter has up to 400 values of at most 256 bytes.
     **dict.fromkeys(
-        ("ListFlowRuns", "CountFlowRuns", "ListTaskRuns", "CountTaskRuns", "ListArtifacts"),
+        (
+            "ListFlowRuns",
+            "CountFlowRuns",
+            "ListTaskRuns",
+            "CountTaskRuns",
+            "ListArtifacts",
+            "Watch",
+        ),
         256 * KIB,
     ),
     "SetVariable": 256 * KIB,

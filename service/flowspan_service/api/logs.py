@@ -19,6 +19,7 @@ from flowspan_service.api.checks import (
     with_order,
     with_page,
 )
+from flowspan_service.api.keep_alives import KeepAlive
 from flowspan_service.api.paging import Paging
 from flowspan_service.api.tokens import out_of_range
 from flowspan_service.api.values import optional_microseconds, timestamp
@@ -75,6 +76,7 @@ class LogService:
                 "the database has no such record (a backup was restored?)", field="after_position"
             )
         run = await backend.read(get_run_of_any_kind, backend.store, request.run_id)
+        keep_alive = KeepAlive()
         with backend.notifier.mark(run.root_run_id) as mark:
             while True:
                 mark.take()
@@ -83,12 +85,13 @@ class LogService:
                 query = _query(request, after=after)
                 page, messages = await backend.read(_read_page, backend.store, query)
                 after = page.looked_at
-                if messages:
-                    yield pb.TailLogsResponse(logs=messages)
+                if messages or keep_alive.is_due:
+                    yield pb.TailLogsResponse(logs=messages, position=after)
+                    keep_alive.sent()
                 if not page.has_more:
                     if run.state.is_terminal:
                         return
-                    await backend.next_change(mark)
+                    await keep_alive.wait(backend.next_change(mark))
 
 
 def _check_selection(request: Any) -> None:

@@ -14,12 +14,14 @@ from flowspan.v1 import (
     label_service_pb2,
     log_service_pb2,
     report_service_pb2,
+    run_service_pb2,
     system_service_pb2,
     task_run_service_pb2,
     variable_service_pb2,
     watch_service_pb2,
 )
 from flowspan_service.api import (
+    any_runs,
     artifacts,
     flow_runs,
     flows,
@@ -85,6 +87,7 @@ _SERVICES = {
     "ReportService": _Service(report_service_pb2, reports.ReportService, reports.CHECKS),
     "FlowRunService": _Service(flow_run_service_pb2, flow_runs.FlowRunService, flow_runs.CHECKS),
     "TaskRunService": _Service(task_run_service_pb2, task_runs.TaskRunService, task_runs.CHECKS),
+    "RunService": _Service(run_service_pb2, any_runs.RunService, any_runs.CHECKS, "get_run.v1"),
     "FlowService": _Service(flow_service_pb2, flows.FlowService, flows.CHECKS),
     "LogService": _Service(log_service_pb2, logs.LogService, logs.CHECKS),
     "ArtifactService": _Service(
@@ -98,19 +101,18 @@ _SERVICES = {
     "SystemService": _Service(system_service_pb2, system.SystemService, system.CHECKS),
 }
 
+_FEATURES = {
+    "payload_text.v1",
+    "run_details.v1",
+    "session_secrets.v1",
+    "verdicts.v1",
+    "watch_commands.v1",
+    "watch_filters.v1",
+}
+"""The capabilities that are not services of their own."""
+
 CAPABILITIES = tuple(
-    sorted(
-        {
-            *(
-                "payload_text.v1",
-                "run_details.v1",
-                "session_secrets.v1",
-                "verdicts.v1",
-                "watch_commands.v1",
-            ),
-            *(each.capability for each in _SERVICES.values() if each.capability),
-        }
-    )
+    sorted({*_FEATURES, *(each.capability for each in _SERVICES.values() if each.capability)})
 )
 """The capabilities of this service; docs/protocol.md explains each name."""
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flowspan.v1 import watch_service_pb2 as pb
-from flowspan_service.api.checks import Checks, check_optional_id
+from flowspan_service.api.checks import Checks, check_optional_id, invalid
 from flowspan_service.api.flow_runs import listed_flow_run_message
+from flowspan_service.api.keep_alives import KeepAlive
+from flowspan_service.api.runs import check_filter, run_filter
 from flowspan_service.api.states import transition_message
 from flowspan_service.api.task_runs import listed_task_run_message
 from flowspan_service.api.tokens import WatchPlace, out_of_range
-from flowspan_service.app.feeds import Watched
+from flowspan_service.app.ports.runs import RunFilter
 from flowspan_service.app.runs import get_run_of_any_kind
-from flowspan_service.app.watching import snapshot_pages
+from flowspan_service.app.watching import NO_FILTER, Watched, snapshot_pages
 from flowspan_service.domain.runs import RunKind
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from flowspan_service.api.backend import Backend
     from flowspan_service.api.call import Call
@@ -25,6 +29,18 @@ if TYPE_CHECKING:
     from flowspan_service.app.feeds import Feed
     from flowspan_service.app.watching import WatchedChange
     from flowspan_service.domain.runs import Run
+
+TokenOf: TypeAlias = "Callable[[WatchPlace], str]"
+"""Makes the resume token of one watch."""
+
+WATCHED_FIELDS = (
+    *("function_names", "tags", "parent_run_id", "root_run_id", "flow_run_id"),
+    *("top_level_only", "created_after", "created_before", "run_name"),
+)
+"""The fields of RunFilter about what never changes in a run."""
+
+_SCOPES = frozenset(pb.SnapshotScope.values())
+_NO_SNAPSHOT = (pb.SNAPSHOT_SCOPE_UNSPECIFIED, pb.SNAPSHOT_SCOPE_NONE)
 
 
 class WatchService:
@@ -38,40 +54,41 @@ class WatchService:
     ) -> AsyncIterator[pb.WatchResponse | bytes]:
         """Yield a snapshot of the runs, a mark, and then every transition."""
         backend, run_id = self._backend, request.run_id or None
-        bound_to = b"watch\0" + request.run_id.encode()
+        wanted = run_filter(request.filter) if request.HasField("filter") else NO_FILTER
+        bound_to = _bound_to(request.run_id, wanted)
+        token_of = partial(_resume_token, backend.tokens, bound_to)
         root_run_id, after = None, 0
         if request.resume_token:
             after = await self._place(request.resume_token, bound_to)
         if run_id is not None:
             run = await backend.read(get_run_of_any_kind, backend.store, run_id)
             root_run_id = run.root_run_id
+        watched = Watched(run_id, root_run_id, request.flow_runs_only, wanted)
         if not request.resume_token:
             after = await backend.read(backend.store.position)
             count = 0
-            if not request.changes_only:
-                async for run in self._snapshot(after, request):
-                    count += 1
-                    yield _snapshot_message(run)
+            async for run in self._snapshot(after, watched, request):
+                count += 1
+                yield _snapshot_message(run)
             yield pb.WatchResponse(
                 snapshot_end=pb.SnapshotEnd(run_count=count),
-                resume_token=backend.tokens.seal_watch(
-                    WatchPlace(
-                        after, await backend.read(backend.store.transitions.commit_time, after)
-                    ),
-                    query=bound_to,
-                ),
+                resume_token=await self._token_at(after, token_of),
             )
-        watched = Watched(run_id, root_run_id, request.flow_runs_only)
-        encode = partial(_encoded_change, backend.tokens, bound_to)
+        encode = partial(_encoded_change, token_of)
         with backend.feeds.watch(watched, after, encode) as feed:
-            async for message in self._changes(feed, watched, after, encode):
-                yield message
+            async with aclosing(self._changes(feed, watched, after, encode)) as changes:
+                async for upto, message in changes:
+                    yield message or await self._keep_alive(upto, token_of)
 
     async def _changes(
         self, feed: Feed, watched: Watched, after: int, encode: Callable[[WatchedChange], bytes]
-    ) -> AsyncIterator[Any]:
-        """Yield the encoded changes after a position, until the watched run has ended."""
-        backend = self._backend
+    ) -> AsyncGenerator[tuple[int, bytes], None]:
+        """Yield the encoded changes after a position, until the watched run has ended.
+
+        Each comes with its position. An empty one stands for a keep-alive, at the position up to
+        which there are no further changes.
+        """
+        backend, keep_alive = self._backend, KeepAlive()
         while True:
             if after < feed.begin:
                 # The feed no longer holds these changes; the store does.
@@ -79,14 +96,29 @@ class WatchService:
                 messages, upto, has_ended = found.messages, found.looked_at, found.has_ended
             else:
                 messages, upto, has_ended = feed.after(after), feed.position, feed.has_ended
-            for _, message in messages:
-                yield message
+            for position, message in messages:
+                yield position, message
+            if messages:
+                keep_alive.sent()
             if has_ended:
                 return
             after = max(after, upto)
-            if after >= feed.begin:
+            if keep_alive.is_due:
+                yield after, b""
+                keep_alive.sent()
+            elif after >= feed.begin:
                 backend.check_not_stopping()
-                await feed.news(after)
+                await keep_alive.wait(feed.news(after))
+
+    async def _keep_alive(self, position: int, token_of: TokenOf) -> pb.WatchResponse:
+        token = await self._token_at(position, token_of)
+        return pb.WatchResponse(keep_alive=pb.KeepAlive(), resume_token=token)
+
+    async def _token_at(self, position: int, token_of: TokenOf) -> str:
+        """Return the token to resume after a position, at which there may be no transition."""
+        backend = self._backend
+        commit_us = await backend.read(backend.store.transitions.commit_time, position)
+        return token_of(WatchPlace(position, commit_us))
 
     async def _place(self, token: str, bound_to: bytes) -> int:
         """Return the position of a resume token.
@@ -106,13 +138,17 @@ class WatchService:
             raise out_of_range("the database has another history (a backup was restored?)")
         return place.position
 
-    async def _snapshot(self, at: int, request: pb.WatchRequest) -> AsyncIterator[Run]:
+    async def _snapshot(
+        self, at: int, watched: Watched, request: pb.WatchRequest
+    ) -> AsyncIterator[Run]:
+        if request.changes_only or request.snapshot == pb.SNAPSHOT_SCOPE_NONE:
+            return
         backend = self._backend
         pages = snapshot_pages(
             backend.store,
+            watched,
             at=at,
-            run_id=request.run_id or None,
-            flow_runs_only=request.flow_runs_only,
+            active_only=request.snapshot == pb.SNAPSHOT_SCOPE_ACTIVE,
         )
         while (page := await backend.read(next, pages, None)) is not None:
             for run in page:
@@ -121,6 +157,17 @@ class WatchService:
 
 def _check_watch(request: pb.WatchRequest) -> None:
     check_optional_id(request.run_id, "run_id")
+    if request.snapshot not in _SCOPES:
+        raise invalid("snapshot", f"{request.snapshot} is not known")
+    if request.changes_only and request.snapshot not in _NO_SNAPSHOT:
+        raise invalid("snapshot", "contradicts changes_only, which skips the snapshot")
+    check_filter(request.filter, "filter")
+    for field, _ in request.filter.ListFields():
+        if field.name not in WATCHED_FIELDS:
+            raise invalid(
+                f"filter.{field.name}",
+                f"a watch cannot filter by it, only by {', '.join(WATCHED_FIELDS)}",
+            )
 
 
 CHECKS: Checks = {pb.WatchRequest: _check_watch}
@@ -132,10 +179,33 @@ def _snapshot_message(run: Run) -> pb.WatchResponse:
     return pb.WatchResponse(task_run=listed_task_run_message(run))
 
 
-def _encoded_change(tokens: Tokens, bound_to: bytes, change: WatchedChange) -> bytes:
+def _bound_to(run_id: str, wanted: RunFilter) -> bytes:
+    """Return the bytes that a resume token is bound to: the run and the filter.
+
+    The order of the filter's values makes no difference, and neither do fields that it does not
+    set: a later version may have more of them.
+    """
+    values = {name: _sorted(getattr(wanted, name)) for name in RunFilter.__slots__}
+    # Not by truth: the beginning of 1970 is a time to filter by.
+    unset = [name for name, value in values.items() if value is False or value in (None, [])]
+    fields = {name: value for name, value in values.items() if name not in unset}
+    bound_to = b"watch\0" + run_id.encode()
+    if not fields:
+        return bound_to
+    return bound_to + b"\0" + json.dumps(fields, sort_keys=True).encode()
+
+
+def _sorted(value: Any) -> Any:
+    return sorted(set(value)) if isinstance(value, tuple) else value
+
+
+def _resume_token(tokens: Tokens, bound_to: bytes, place: WatchPlace) -> str:
+    return tokens.seal_watch(place, query=bound_to)
+
+
+def _encoded_change(token_of: TokenOf, change: WatchedChange) -> bytes:
     """Encode a change once for all watches of the same runs; called in a thread."""
-    place = WatchPlace(change.transition.position, change.transition.commit_us)
-    token = tokens.seal_watch(place, query=bound_to)
+    token = token_of(WatchPlace(change.transition.position, change.transition.commit_us))
     return pb.WatchResponse(change=_change_message(change), resume_token=token).SerializeToString()
 
 

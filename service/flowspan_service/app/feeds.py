@@ -24,22 +24,12 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from flowspan_service.app.ports import Mark, Notifier, Store
-    from flowspan_service.app.watching import WatchedChange
+    from flowspan_service.app.watching import Watched, WatchedChange
 
 PAUSE_S = 0.004
 """The pause between two reads: commits come in quick succession, and one read serves several."""
 KEPT_CHANGES = 2_000
 KEPT_BYTES = 4_000_000
-
-
-class Watched(NamedTuple):
-    """The scope of a watch."""
-
-    run_id: str | None
-    """The run whose tree is watched; None for everything."""
-    root_run_id: str | None
-    """The root of that tree."""
-    flow_runs_only: bool
 
 
 class Look(NamedTuple):
@@ -67,9 +57,7 @@ def look(
     if watched.run_id is not None:
         # The run is read first: if it had ended by then, the page includes its last change.
         run = get_run_of_any_kind(store, watched.run_id)
-    page = changes_page(
-        store, after=after, run_id=watched.run_id, flow_runs_only=watched.flow_runs_only
-    )
+    page = changes_page(store, watched, after=after)
     return Look(
         [(change.transition.position, encode(change)) for change in page.changes],
         page.looked_at,

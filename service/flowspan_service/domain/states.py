@@ -24,6 +24,8 @@ TERMINAL_TYPES = frozenset(
     {StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED, StateType.CRASHED}
 )
 
+OPEN_TYPES = tuple(kind for kind in StateType if kind not in TERMINAL_TYPES)
+
 DEFAULT_NAMES: dict[int, str] = {kind: kind.name.capitalize() for kind in StateType}
 
 

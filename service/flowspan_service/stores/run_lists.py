@@ -48,7 +48,7 @@ def page_statement(
     query: RunQuery, syntax: Syntax, *, limit: int, columns: str = _RUN_COLUMNS
 ) -> Statement:
     """Return the statement for the runs of a page, in order: the columns of `run`, or some."""
-    wanted = _Wanted(query.kind, query.filter, syntax)
+    wanted = _Wanted(query.kind, query.filter, syntax, prefers_states=query.prefers_states)
     if query.after_id is not None:
         wanted.bound(">" if query.oldest_first else "<", query.after_id)
     limited = f"LIMIT {wanted.value('limit', limit)}"
@@ -83,8 +83,11 @@ def count_statement(kind: int, run_filter: RunFilter, syntax: Syntax) -> Stateme
 class _Wanted:
     """The plan of a filter: ranges to read, bounds of the id, conditions to check on a run."""
 
-    def __init__(self, kind: int, run_filter: RunFilter, syntax: Syntax) -> None:
+    def __init__(
+        self, kind: int, run_filter: RunFilter, syntax: Syntax, *, prefers_states: bool = False
+    ) -> None:
         self.parameters: dict[str, Any] = {}
+        self._prefers_states = prefers_states
         self._syntax = syntax
         self._kind = kind
         self._filter = run_filter
@@ -140,10 +143,12 @@ class _Wanted:
             return [_Range((self._is("parent_run_id", f.parent_run_id), kind))]
         if f.flow_run_id is not None:
             return self._flow_run_ranges(f.flow_run_id)
-        if f.run_name is not None and self._kind == RunKind.FLOW:
+        # The ranges of a name and of a tag have no part for each type of state.
+        by_word = not self._prefers_states
+        if f.run_name is not None and self._kind == RunKind.FLOW and by_word:
             name = f"run.run_name = {self.value('run_name', f.run_name)}"
             return [_Range((name, str(tables.IS_FLOW)), by_state=False)]
-        if f.tags:
+        if f.tags and by_word:
             return [self._tag_range(f.tags[0])]
         if f.root_run_id is not None:
             return self._root_ranges(f.root_run_id)

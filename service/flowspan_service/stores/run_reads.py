@@ -99,26 +99,34 @@ class RunReads:
         return dict(sorted(tuple(row) for row in rows))
 
     def tree(
-        self, run_id: str, *, after_id: str | None, limit: int, limit_bytes: int = 2_000_000
+        self,
+        run_id: str,
+        *,
+        after_id: str | None,
+        limit: int,
+        limit_bytes: int = 2_000_000,
+        state_types: Sequence[int] = (),
     ) -> Page[Run]:
         """Return a page of a run and its descendants, by id ascending (parents before children)."""
         with self._reading.connection() as connection:
             if trees.root_of(connection, run_id) == run_id:
-                return self._root_page(connection, run_id, after_id, limit, limit_bytes)
-            statement = trees.tree_statement(run_id, after_id=after_id, limit=limit + 1)
+                whole = RunFilter(root_run_id=run_id, state_types=tuple(state_types))
+                return self._root_page(connection, whole, after_id, limit, limit_bytes)
+            statement = trees.tree_statement(
+                run_id, after_id=after_id, limit=limit + 1, state_types=state_types
+            )
             with streaming(connection, limit).execute(statement) as rows:
                 return bounded(map(run_of, rows), run_bytes, limit, limit_bytes)
 
     def _root_page(
         self,
         connection: Connection,
-        root_run_id: str,
+        whole: RunFilter,
         after_id: str | None,
         limit: int,
         limit_bytes: int,
     ) -> Page[Run]:
         """Return a page of a whole tree: two merged lists, so that every page costs the same."""
-        whole = RunFilter(root_run_id=root_run_id)
         with contextlib.ExitStack() as stack:
             lists = [
                 stack.enter_context(
@@ -138,11 +146,11 @@ class RunReads:
             merged = heapq.merge(*lists, key=lambda found: found.id)
             return bounded(merged, run_bytes, limit, limit_bytes)
 
-    def tree_ids(self, run_id: str) -> Sequence[str]:
+    def tree_ids(self, run_id: str, *, state_types: Sequence[int] = ()) -> Sequence[str]:
         """Return the ids of a run and its descendants, ascending."""
         with self._reading.connection() as connection:
             is_root = trees.root_of(connection, run_id) == run_id
-            ids = trees.tree_ids(run_id, is_root=is_root).subquery()
+            ids = trees.tree_ids(run_id, is_root=is_root, state_types=state_types).subquery()
             return list(connection.scalars(select(ids.c.id).order_by(ids.c.id)))
 
     def find(self, run_ids: Sequence[str], *, limit_bytes: int = 2_000_000) -> FoundRuns:

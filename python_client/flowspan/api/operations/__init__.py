@@ -14,6 +14,7 @@ from flowspan.api.operations import (
     labels,
     logs,
     reports,
+    runs,
     service,
     task_runs,
     variables,
@@ -33,6 +34,8 @@ class Operations:
     read_flow_run_states = asks(flow_runs.read_flow_run_states)
     read_flow_run_transitions = asks(flow_runs.read_flow_run_transitions)
     wait_for_flow_run = asks(watching.wait_for_flow_run)
+
+    read_run = asks(runs.read_run)
 
     read_task_run = asks(task_runs.read_task_run)
     read_task_runs = lists(task_runs.read_task_runs)

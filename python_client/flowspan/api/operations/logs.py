@@ -141,7 +141,9 @@ def tail_logs(
         request.after_position = end.position
 
     def receive(message: pb.TailLogsResponse) -> Iterable[models.LogRecord]:
-        if message.logs:
+        if message.position:
+            request.after_position = message.position
+        elif message.logs:  # an older service
             request.after_position = message.logs[-1].position
         return search.of(joiner.join(message.logs))
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from flowspan import clock
 from flowspan.api import convert, models
 from flowspan.api.operations.flow_runs import read_flow_run
+from flowspan.api.operations.service import read_service_info
 from flowspan.api.requests import begin_again, follow, for_each
-from flowspan.exceptions import FlowRunWaitTimeout
+from flowspan.exceptions import ApiError, FlowRunWaitTimeout
 from flowspan.v1 import watch_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -18,16 +19,20 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from flowspan.api.requests import Answer, Items
-    from flowspan.exceptions import ApiError
 
 _log = logging.getLogger("flowspan.client")
+
+_NARROW_WATCHES = "watch_filters.v1"
+"""The capability of a service that filters watches."""
 
 
 def watch(
     run_id: UUID | str | None = None,
     *,
+    run_filter: models.RunFilter | None = None,
     resume_token: str = "",
     flow_runs_only: bool = False,
+    active_only: bool = False,
     changes_only: bool = False,
 ) -> Items[models.RunSnapshot | models.SnapshotEnd | models.Change]:
     """Iterate over runs and transitions as they happen.
@@ -39,22 +44,31 @@ def watch(
 
     Args:
         run_id: The run whose tree is watched until it ends; all runs, without end, if None.
-        resume_token: A token of an earlier watch of the same run, to continue from there.
+        run_filter: The runs to include; all if None. Fields about the state and parts of ids cannot
+            be used.
+        resume_token: A token of an earlier watch of the same run with the same filter, to continue
+            from there.
         flow_runs_only: True to omit task runs.
+        active_only: True to omit the runs in the snapshot that have ended.
         changes_only: True to omit the snapshot; the SnapshotEnd comes at once.
 
     Raises:
-        ValueError: The id is empty.
+        ValueError: The id is empty, or both active_only and changes_only are set.
         ObjectNotFound: There is no such run.
+        ApiError: INVALID_ARGUMENT, a watch cannot use a field of the filter; UNIMPLEMENTED, the
+            service is too old for `run_filter` and `active_only`.
     """
-    return _watch(
-        pb.WatchRequest(
-            run_id=convert.wire_optional(run_id, "run_id"),
-            resume_token=resume_token,
-            flow_runs_only=flow_runs_only,
-            changes_only=changes_only,
-        )
+    if active_only and changes_only:
+        raise ValueError("pass either `active_only` or `changes_only`, not both")
+    request = pb.WatchRequest(
+        run_id=convert.wire_optional(run_id, "run_id"),
+        resume_token=resume_token,
+        flow_runs_only=flow_runs_only,
+        changes_only=changes_only,
+        snapshot=pb.SNAPSHOT_SCOPE_ACTIVE if active_only else pb.SNAPSHOT_SCOPE_UNSPECIFIED,
+        filter=convert.wire_filter(run_filter),
     )
+    return _watch(request) if run_filter is None and not active_only else _narrow_watch(request)
 
 
 def wait_for_flow_run(
@@ -92,6 +106,20 @@ def wait_for_flow_run(
             ) from None
         run = yield from read_flow_run(flow_run_id)
     return run
+
+
+def _narrow_watch(
+    request: pb.WatchRequest,
+) -> Items[models.RunSnapshot | models.SnapshotEnd | models.Change]:
+    """Watch some runs only. An older service would ignore that and send all of them."""
+    info = yield from read_service_info()
+    if _NARROW_WATCHES not in info.capabilities:
+        raise ApiError(
+            f"the service (version {info.version}) cannot filter watches",
+            status="UNIMPLEMENTED",
+            advice="Update the service, or watch all runs and select among them.",
+        )
+    yield from _watch(request)
 
 
 def _watch(

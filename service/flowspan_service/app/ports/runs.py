@@ -46,6 +46,9 @@ class RunQuery:
     limit: int = 100
     limit_bytes: int = 2_000_000
     """The page ends with the run that takes its payloads above this size."""
+    prefers_states: bool = False
+    """True to search by the types of states even if the filter has a tag or a name: for types of
+    which few runs are, however many runs have the tag."""
 
     @property
     def is_cheap(self) -> bool:
@@ -114,16 +117,35 @@ class RunReads(Protocol):
         ...
 
     def tree(
-        self, run_id: str, *, after_id: str | None, limit: int, limit_bytes: int = 2_000_000
+        self,
+        run_id: str,
+        *,
+        after_id: str | None,
+        limit: int,
+        limit_bytes: int = 2_000_000,
+        state_types: Sequence[int] = (),
     ) -> Page[Run]:
         """Return a page of a run and its descendants, by id ascending (parents before children).
 
         The page ends with the run that takes its payloads above limit_bytes.
+
+        Args:
+            run_id: The run.
+            after_id: The last id of the page before.
+            limit: The maximum number of runs.
+            limit_bytes: The size of the payloads after which the page ends.
+            state_types: The types of the states to include; empty for all. No other run is read.
         """
         ...
 
-    def tree_ids(self, run_id: str) -> Sequence[str]:
-        """Return the ids of a run and its descendants, ascending."""
+    def tree_ids(self, run_id: str, *, state_types: Sequence[int] = ()) -> Sequence[str]:
+        """Return the ids of a run and its descendants, ascending.
+
+        Args:
+            run_id: The run.
+            state_types: The types of the states to include; empty for all. The walk uses an index
+                alone: no other run is read.
+        """
         ...
 
     def needing_spans(self, *, after: int, since_us: int, limit: int) -> SpanRuns:

@@ -62,6 +62,7 @@ def _unary_handler(method: Method, dispatcher: Dispatcher) -> Any:
 def _stream_handler(method: Method, dispatcher: Dispatcher) -> Any:
     async def call(request: bytes, context: Context) -> AsyncIterator[bytes]:
         try:
+            await _begin_stream(context)
             async for response in dispatcher.stream(method, request, _call_of(context)):
                 yield response
             return
@@ -92,6 +93,16 @@ def _frames_handler(method: Method, dispatcher: Dispatcher) -> Any:
             del request, context, error, frames  # see end_with
 
     return call
+
+
+async def _begin_stream(context: Context) -> None:
+    """Send the headers of a stream at once.
+
+    gRPC would send them with the first message, which may come much later. Until then, a client
+    cannot distinguish a stream with nothing to tell from a service that does not answer. A stream
+    of frames needs no such headers: its first frame is answered at once.
+    """
+    await context.send_initial_metadata(())
 
 
 class Frames:

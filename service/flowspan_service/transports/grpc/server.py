@@ -8,7 +8,6 @@ from urllib.parse import quote
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from flowspan_service.api.dispatcher import Dispatcher
 from flowspan_service.api.services import SERVICE_NAMES, services
@@ -17,6 +16,7 @@ from flowspan_service.process.private_files import make_folder
 from flowspan_service.process.sockets import check_port, is_answered, owner_only
 from flowspan_service.transports.grpc.handlers import service_handler
 from flowspan_service.transports.grpc.options import server_options
+from flowspan_service.transports.grpc.reflection import add_reflection
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,9 +43,7 @@ class Server:
             )
         )
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
-        reflection.enable_server_reflection(
-            (*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
-        )
+        add_reflection(self._server, (*SERVICE_NAMES, health.SERVICE_NAME), backend.readers)
 
     def listen(self, host: str, port: int) -> int:
         """Listen on a TCP port; return its number (0 asks for any that is free).

@@ -12,7 +12,7 @@ import grpc
 import pytest
 from tests.support.scripted_server import Scripted, fail, scripted_client
 
-from flowspan.api import Change, RunSnapshot, SnapshotEnd, StateType
+from flowspan.api import Change, FlowRun, RunFilter, RunSnapshot, SnapshotEnd, StateType, TaskRun
 from flowspan.api.client import SyncFlowspanClient
 from flowspan.exceptions import ApiError, FlowspanError, ObjectNotFound, ServiceUnavailableError
 from flowspan.v1 import (
@@ -21,12 +21,18 @@ from flowspan.v1 import (
     flow_service_pb2,
     log_pb2,
     log_service_pb2,
+    run_service_pb2,
     state_pb2,
+    system_service_pb2,
+    task_run_pb2,
+    task_run_service_pb2,
     transition_pb2,
     watch_service_pb2,
 )
 
 GET = "/flowspan.v1.FlowRunService/GetFlowRun"
+GET_RUN = "/flowspan.v1.RunService/GetRun"
+GET_TASK = "/flowspan.v1.TaskRunService/GetTaskRun"
 LIST = "/flowspan.v1.FlowRunService/ListFlowRuns"
 WATCH = "/flowspan.v1.WatchService/Watch"
 TAIL = "/flowspan.v1.LogService/TailLogs"
@@ -366,3 +372,137 @@ def test_an_error_shows_its_advice_in_the_traceback(short_tmp_path):
     with scripted_client(short_tmp_path, script) as client, pytest.raises(ObjectNotFound) as caught:
         client.read_flow_run(RUN_ID)
     assert traceback.format_exception_only(caught.value)[-1] == "look!\n"
+
+
+def keep_alive(token: str) -> watch_service_pb2.WatchResponse:
+    return watch_service_pb2.WatchResponse(
+        keep_alive=watch_service_pb2.KeepAlive(), resume_token=token
+    )
+
+
+def test_a_watch_resumes_after_its_last_keep_alive_and_passes_over_unknown_items(short_tmp_path):
+    script = Scripted()
+    unknown = watch_service_pb2.WatchResponse.FromString(b"\xba\x01\x02\x08\x01")  # field 23
+
+    def watch(request, context):
+        if request.resume_token:
+            yield change(9)
+            return
+        yield change(1)
+        yield unknown
+        yield keep_alive("after-8")
+        context.abort(grpc.StatusCode.UNAVAILABLE, "the connection breaks")
+
+    script.streams[WATCH] = (watch_service_pb2.WatchRequest, watch)
+    with scripted_client(short_tmp_path, script) as client:
+        items = list(client.watch(RUN_ID))
+    assert [item.transition.ordinal for item in items] == [1, 9]
+    assert [request.resume_token for request in script.requests[WATCH]] == ["", "after-8"]
+
+
+def with_capabilities(script: Scripted, *names: str) -> None:
+    """Let the server say that it has these capabilities."""
+    script.unary["/flowspan.v1.SystemService/GetInfo"] = (
+        system_service_pb2.GetInfoRequest,
+        lambda *_: system_service_pb2.GetInfoResponse(version="0.1.0", capabilities=names),
+    )
+
+
+def test_a_narrow_watch_asks_for_what_it_wants(short_tmp_path):
+    script = Scripted()
+    with_capabilities(script, "watch_filters.v1")
+    script.streams[WATCH] = (watch_service_pb2.WatchRequest, lambda *_: iter([change(1)]))
+    names = RunFilter(function_names=("etl",))
+    with scripted_client(short_tmp_path, script) as client:
+        assert len(list(client.watch(run_filter=names, active_only=True))) == 1
+        with pytest.raises(ValueError, match="not both"):
+            client.watch(active_only=True, changes_only=True)
+    (request,) = script.requests[WATCH]
+    assert list(request.filter.function_names) == ["etl"]
+    assert request.snapshot == watch_service_pb2.SNAPSHOT_SCOPE_ACTIVE
+
+
+@pytest.mark.parametrize(
+    "narrow", [{"active_only": True}, {"run_filter": RunFilter(tags=("a",))}], ids=str
+)
+def test_a_service_that_cannot_filter_watches_is_not_asked(short_tmp_path, narrow):
+    """It would ignore the filter and send everything."""
+    script = Scripted()
+    with_capabilities(script)
+    script.streams[WATCH] = (watch_service_pb2.WatchRequest, lambda *_: iter([change(1)]))
+    with scripted_client(short_tmp_path, script) as client:
+        with pytest.raises(ApiError, match="cannot filter") as caught:
+            list(client.watch(**narrow))
+        assert WATCH not in script.requests
+        assert caught.value.status == "UNIMPLEMENTED"
+        assert len(list(client.watch())) == 1
+
+
+def test_a_tail_resumes_after_the_position_of_the_last_frame(short_tmp_path):
+    script = Scripted()
+    record = log_pb2.LogRecord(run_id=RUN_ID, position=3, message="wanted")
+
+    def tail(request, context):
+        if request.after_position:
+            return
+        yield log_service_pb2.TailLogsResponse(logs=[record], position=7)
+        yield log_service_pb2.TailLogsResponse(position=90)
+        context.abort(grpc.StatusCode.UNAVAILABLE, "the connection breaks")
+
+    script.streams[TAIL] = (log_service_pb2.TailLogsRequest, tail)
+    with scripted_client(short_tmp_path, script) as client:
+        assert [each.message for each in client.tail_logs(RUN_ID, pattern="wanted")] == ["wanted"]
+    assert [request.after_position for request in script.requests[TAIL]] == [0, 90]
+
+
+def test_a_run_of_any_kind_is_one_call(short_tmp_path):
+    script = Scripted()
+    task = task_run_pb2.TaskRun(id=RUN_ID, task_name="load", state=flow_run().state)
+    answers = iter(
+        [
+            run_service_pb2.GetRunResponse(flow_run=flow_run()),
+            run_service_pb2.GetRunResponse(task_run=task),
+        ]
+    )
+    script.unary[GET_RUN] = (run_service_pb2.GetRunRequest, lambda *_: next(answers))
+    with scripted_client(short_tmp_path, script) as client:
+        assert isinstance(client.read_run(RUN_ID), FlowRun)
+        found = client.read_run(UUID(RUN_ID))
+    assert isinstance(found, TaskRun)
+    assert found.task_name == "load"
+    assert [request.id for request in script.requests[GET_RUN]] == [RUN_ID] * 2
+
+
+def test_an_older_service_is_asked_for_each_kind_of_run(short_tmp_path):
+    script = Scripted()
+    task = task_run_pb2.TaskRun(id=RUN_ID, task_name="load", state=flow_run().state)
+
+    def not_found(_, context):
+        fail(context, "NOT_FOUND", "no such run", reason="NOT_FOUND")
+
+    script.unary[GET] = (flow_run_service_pb2.GetFlowRunRequest, not_found)
+    script.unary[GET_TASK] = (
+        task_run_service_pb2.GetTaskRunRequest,
+        lambda *_: task_run_service_pb2.GetTaskRunResponse(task_run=task),
+    )
+    with scripted_client(short_tmp_path, script) as client:
+        assert isinstance(client.read_run(RUN_ID), TaskRun)
+        script.unary[GET_TASK] = (task_run_service_pb2.GetTaskRunRequest, not_found)
+        with pytest.raises(ObjectNotFound):
+            client.read_run(RUN_ID)
+        script.unary[GET] = (
+            flow_run_service_pb2.GetFlowRunRequest,
+            lambda *_: flow_run_service_pb2.GetFlowRunResponse(flow_run=flow_run()),
+        )
+        assert isinstance(client.read_run(RUN_ID), FlowRun)
+
+
+def test_a_run_that_does_not_exist_is_not_looked_for_twice(short_tmp_path):
+    script = Scripted()
+    script.unary[GET_RUN] = (
+        run_service_pb2.GetRunRequest,
+        lambda _, context: fail(context, "NOT_FOUND", "no such run", reason="NOT_FOUND"),
+    )
+    with scripted_client(short_tmp_path, script) as client, pytest.raises(ObjectNotFound):
+        client.read_run(RUN_ID)
+    assert list(script.requests) == [GET_RUN]

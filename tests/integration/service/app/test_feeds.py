@@ -11,9 +11,10 @@ from tests.support.memory_store import ManualClock, MemoryStore
 
 from flowspan_service.adapters.commit_notifier import CommitNotifier
 from flowspan_service.app import feeds
-from flowspan_service.app.feeds import Feeds, Watched
+from flowspan_service.app.feeds import Feeds
 from flowspan_service.app.reports import ApplyReport
 from flowspan_service.app.sessions import OpenSession
+from flowspan_service.app.watching import Watched
 from flowspan_service.domain.errors import NotFoundError
 from flowspan_service.domain.rules.transitions import ProposedTransition
 from flowspan_service.domain.runs import NewRun, RunKind

@@ -27,6 +27,7 @@ class FakeContext:
     def __init__(self, *frames: bytes) -> None:
         self.frames = [*frames, grpc.aio.EOF]
         self.written: list[bytes] = []
+        self.headers_at: list[int] = []
         self.aborted: tuple[Any, ...] = ()
 
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
@@ -40,6 +41,10 @@ class FakeContext:
 
     async def read(self) -> Any:
         return self.frames.pop(0)
+
+    async def send_initial_metadata(self, metadata: Any) -> None:
+        assert metadata == ()
+        self.headers_at.append(len(self.written))
 
     async def write(self, message: bytes) -> None:
         self.written.append(message)
@@ -94,6 +99,19 @@ def test_answers_of_a_stream_are_passed_on() -> None:
         return [each async for each in found]
 
     assert asyncio.run(collect()) == [b"x"]
+
+
+def test_the_headers_of_a_stream_come_before_its_first_answer() -> None:
+    context = FakeContext()
+
+    async def follow() -> None:
+        made = handler(FakeDispatcher(), is_stream=True)
+        async for each in made.unary_stream(b"x", context):
+            context.written.append(each)
+
+    asyncio.run(follow())
+    assert context.written == [b"x"]
+    assert context.headers_at == [0]
 
 
 def test_frames_are_read_until_the_end_of_the_stream() -> None:
