@@ -100,7 +100,13 @@ _SERVICES = {
 
 CAPABILITIES = tuple(
     sorted(
-        {"session_secrets.v1", *(each.capability for each in _SERVICES.values() if each.capability)}
+        {
+            "cancel.v1",
+            "fencing.v1",
+            "run_context.v1",
+            "session_secrets.v1",
+            *(each.capability for each in _SERVICES.values() if each.capability),
+        }
     )
 )
 """The capabilities of this service; docs/protocol.md explains each name."""
