@@ -137,17 +137,13 @@ def _backend(config: Config, store: Store, readers: ThreadPoolExecutor) -> Backe
 
 
 def _loops(backend: Backend, reaper: Reaper, server: Server) -> list[Coroutine[None, None, None]]:
-    work = [
+    return [
         reaper.run(),
         keep_house(backend.store, backend.clock),
-        finish_unfinished(backend.store, under_way=backend.deleting),
+        finish_unfinished(backend.store, under_way=backend.under_way),
         watch_open_files(backend.files),
         watch_database(backend.store, server.set_problem),
+        send_open_commands(
+            *(backend.store, backend.connections, backend.command_watches, backend.readers)
+        ),
     ]
-    if backend.store.is_shared:
-        work.append(
-            send_open_commands(
-                *(backend.store, backend.connections, backend.command_watches, backend.readers)
-            )
-        )
-    return work

@@ -304,11 +304,6 @@ def test_delete(stubs: Stubs) -> None:
 
 BAD_REQUESTS: dict[str, tuple[str, Message, str]] = {
     "nothing to create": ("CreateArtifact", service_pb2.CreateArtifactRequest(), "artifact"),
-    "no id": (
-        "CreateArtifact",
-        service_pb2.CreateArtifactRequest(artifact=artifact(id="")),
-        "artifact.id",
-    ),
     "no type": (
         "CreateArtifact",
         service_pb2.CreateArtifactRequest(artifact=artifact(type="")),

@@ -201,12 +201,12 @@ def test_more_than_the_window_is_taken_slowly_but_wholly(harness: Harness) -> No
 
 
 def test_verdicts_name_what_was_not_accepted(harness: Harness) -> None:
-    run_id, unknown = new_id(), new_id()
+    run_id, unknown, other = new_id(), new_id(), new_id()
     stream = ReportStream(harness.channel)
     last = stream.report(
         created(run_id),
         created(run_id),
-        created(run_id, function_name="another"),
+        created(other, parent_run_id=run_id, function_name="another", kind="TASK"),
         entered(unknown, "RUNNING"),
         log(unknown, "nobody's"),
         created(new_id(), state=state("RUNNING")),
@@ -218,20 +218,19 @@ def test_verdicts_name_what_was_not_accepted(harness: Harness) -> None:
     stream.goodbye()
     assert rules_of(stream.verdicts) == [
         (DUPLICATE, "creation_agrees"),
-        (REJECTED, "creation_agrees"),
         (REJECTED, "run_is_known"),
         (REJECTED, "run_is_known"),
         (REJECTED, "starts_scheduled_or_pending"),
         (REJECTED, "terminal_is_final"),
         (REJECTED, "newer_attempt_starts_fresh"),
     ]
-    assert [verdict.sequence for verdict in stream.verdicts] == [2, 3, 4, 5, 6, 8, 9]
-    final = stream.verdicts[5]
+    assert [verdict.sequence for verdict in stream.verdicts] == [2, 4, 5, 6, 8, 9]
+    final = stream.verdicts[4]
     assert final.run_id == run_id
     assert final.reason
     assert final.current_state.name == "Completed"
     assert final.current_attempt == 1
-    assert not stream.verdicts[2].HasField("current_state")
+    assert not stream.verdicts[1].HasField("current_state")
 
 
 def test_many_verdicts_come_in_several_acks(harness: Harness) -> None:

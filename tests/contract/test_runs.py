@@ -122,7 +122,6 @@ def test_promise_creating_is_idempotent_for_64_creators(harness: Harness, stubs:
         {"tags": ["a", "b"]},
         {"parameters": payload_pb2.Payload(encoding="json", data=b"{}")},
         {"parameters": None},
-        {"trace": None},
         {"flow_version": ""},
         {"parent_run_id": "018f4b1e-7c1a-7000-8000-000000000000"},
     ],
@@ -152,7 +151,6 @@ def test_created_run_may_be_taken_by_a_session(harness: Harness, stubs: Stubs) -
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"id": ""}, "flow_run.id"),
         ({"id": "018F4B1E-7C1A-7000-8000-000000000000"}, "flow_run.id"),
         ({"id": "not-an-id"}, "flow_run.id"),
         ({"flow_name": ""}, "flow_run.flow_name"),

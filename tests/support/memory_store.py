@@ -199,6 +199,22 @@ class MemoryDeletionReads(_Reads):
         return {run_id: -len(self.data.runs) for run_id in sorted(self.data.deletions)}
 
 
+class MemoryCancellationReads(_Reads):
+    def unfinished(self) -> dict[str, int]:
+        begun = self.data.cancellations.items()
+        return {run_id: 0 for run_id, (_, is_walked) in begun if not is_walked}
+
+    def walked(self) -> list[str]:
+        begun = self.data.cancellations.items()
+        return [run_id for run_id, (_, is_walked) in begun if is_walked]
+
+
+class MemoryFamilyReads(_Reads):
+    def due(self, *, limit: int) -> tuple[list[str], bool]:
+        arrived = {parent for parent, _ in self.data.orphans if parent in self.data.runs}
+        return sorted(arrived)[:limit], bool(self.data.moves)
+
+
 class MemorySessionReads(_Reads):
     def get(self, session_id: str) -> Session | None:
         return copy(self.data.sessions.get(session_id))
@@ -354,7 +370,9 @@ class MemoryStore:
         self.artifacts = MemoryArtifactReads(self)
         self.claims = MemoryClaimReads(self)
         self.commands = MemoryCommandReads(self)
+        self.cancellations = MemoryCancellationReads(self)
         self.deletions = MemoryDeletionReads(self)
+        self.families = MemoryFamilyReads(self)
         self.flows = MemoryFlowReads(self)
         self.labels = MemoryLabelReads(self)
         self.logs = MemoryLogReads(self)

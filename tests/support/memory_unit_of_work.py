@@ -5,17 +5,19 @@ from __future__ import annotations
 from copy import copy
 from typing import TYPE_CHECKING
 
+from flowspan_service.app.ports.cancellations import OpenBelow
+from flowspan_service.app.ports.deletions import Place
 from flowspan_service.app.ports.pages import Page
 from flowspan_service.domain.claims import LoopClaim
 from flowspan_service.domain.leases import StoredSign
+from flowspan_service.domain.rules.families import put_below
 from flowspan_service.domain.runs import Run, Transition
 from flowspan_service.domain.sessions import Session, SessionStatus
 from flowspan_service.domain.verdicts import KEPT_VERDICTS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from flowspan_service.app.ports.deletions import Place
     from flowspan_service.domain.artifacts import Artifact
     from flowspan_service.domain.commands import Command
     from flowspan_service.domain.logs import LogEntry
@@ -38,6 +40,11 @@ class MemoryData:
         self.labels: dict[str, dict[str, str]] = {}
         self.commands: dict[tuple[str, int], Command] = {}
         self.verdicts: dict[str, list[Verdict]] = {}
+        self.cancellations: dict[str, tuple[str, bool]] = {}
+        """The reason, and whether all runs below were asked."""
+        self.orphans: dict[tuple[str, str], int] = {}
+        self.moves: set[str] = set()
+        self.fences: set[tuple[str, str]] = set()
         self.claims: dict[str, tuple[LoopClaim, int]] = {}
         """With the ends of their leases."""
 
@@ -65,6 +72,9 @@ class _Rows:
 class MemoryRunWrites(_Rows):
     def get(self, run_id: str) -> Run | None:
         return self.data.runs.get(run_id)
+
+    def preload(self, run_ids: Iterable[str]) -> None:
+        pass
 
     def add(self, run: Run) -> None:
         assert run.id not in self.data.runs
@@ -104,6 +114,105 @@ class MemoryRunWrites(_Rows):
         ]
         runs.sort(key=lambda run: run.id, reverse=True)
         return Page(runs[:limit], has_more=len(runs) > limit)
+
+
+class MemoryCancellationWrites(_Rows):
+    def begin(self, run: Run, reason: str) -> None:
+        self.data.cancellations[run.id] = reason, False
+
+    def reason(self, run_id: str) -> str | None:
+        reason, is_walked = self.data.cancellations.get(run_id, ("", True))
+        return None if is_walked else reason
+
+    def covers(self, run: Run) -> bool:
+        above: Run | None = run
+        while above is not None and above.id not in self.data.cancellations:
+            above = self.data.runs.get(above.parent_run_id or "")
+        return above is not None
+
+    def open_below(
+        self, run_id: str, *, after: Place | None
+    ) -> tuple[list[OpenBelow], Place | None]:
+        """Return one open run, by id."""
+        runs = sorted(tree_of(self.data, run_id), key=lambda run: run.id)
+        after_id = "" if after is None else after.run_id
+        found = [
+            run
+            for run in runs
+            if run.id != run_id and not run.state.is_terminal and run.id > after_id
+        ]
+        if not found:
+            return [], None
+        first = found[0]
+        place = Place(0, first.id) if len(found) > 1 else None
+        return [OpenBelow(first.id, first.session_id, self._is_covered(first, run_id))], place
+
+    def _is_covered(self, run: Run, top_id: str) -> bool:
+        at = self.data.runs[run.parent_run_id or ""]
+        while at.session_id == run.session_id:
+            if not at.state.is_terminal:
+                return True
+            if at.id == top_id:
+                return False
+            at = self.data.runs[at.parent_run_id or ""]
+        return False
+
+    def walked(self, run_id: str) -> None:
+        reason, _ = self.data.cancellations[run_id]
+        self.data.cancellations[run_id] = reason, True
+
+    def end(self, run_id: str) -> None:
+        del self.data.cancellations[run_id]
+
+
+class MemoryFamilyWrites(_Rows):
+    @property
+    def has_orphans(self) -> bool:
+        return bool(self.data.orphans)
+
+    def wait_for_parent(self, run: Run) -> None:
+        self.data.orphans[str(run.parent_run_id), run.id] = self.uow.now_us
+
+    def waiting_for(self, parent_ids: Sequence[str]) -> list[str]:
+        return [child for parent, child in self.data.orphans if parent in parent_ids]
+
+    def adopt(self, parent_ids: Sequence[str], *, limit: int) -> list[Run]:
+        pairs = [pair for pair in self.data.orphans if pair[0] in parent_ids][:limit]
+        for pair in pairs:
+            del self.data.orphans[pair]
+            parent, child = self.data.runs[pair[0]], self.data.runs[pair[1]]
+            put_below(child, parent)
+            self.data.moves.add(child.id)
+        return [self.data.runs[child] for _, child in pairs]
+
+    def move_some(self) -> bool:
+        if not self.data.moves:
+            return False
+        parent = self.data.runs[self.data.moves.pop()]
+        for child in self.data.runs.values():
+            if child.parent_run_id == parent.id:
+                put_below(child, parent)
+                self.data.moves.add(child.id)
+        return True
+
+    def forget(self, *, created_before_us: int) -> int:
+        old = [pair for pair, at_us in self.data.orphans.items() if at_us < created_before_us]
+        for pair in old:
+            del self.data.orphans[pair]
+        return len(old)
+
+
+class MemoryFenceWrites(_Rows):
+    def of(self, session_id: str, run_ids: Iterable[str]) -> set[str]:
+        return {run_id for run_id in run_ids if (session_id, run_id) in self.data.fences}
+
+    def add(self, session_id: str, run_id: str) -> None:
+        self.data.fences.add((session_id, run_id))
+        self.data.sessions[session_id].has_fences = True
+
+    def delete_of(self, session_ids: Sequence[str]) -> None:
+        gone = set(session_ids) - set(self.data.sessions)
+        self.data.fences = {pair for pair in self.data.fences if pair[0] not in gone}
 
 
 class MemoryLogWrites(_Rows):
@@ -287,9 +396,12 @@ class MemoryUnitOfWork:
         self.writes = 0
         self.spent = False
         self.artifacts = MemoryArtifactWrites(self)
+        self.cancellations = MemoryCancellationWrites(self)
         self.claims = MemoryClaimWrites(self)
         self.commands = MemoryCommandWrites(self)
         self.deletions = MemoryDeletionWrites(self)
+        self.families = MemoryFamilyWrites(self)
+        self.fences = MemoryFenceWrites(self)
         self.labels = MemoryLabelWrites(self)
         self.logs = MemoryLogWrites(self)
         self.runs = MemoryRunWrites(self)

@@ -18,6 +18,7 @@ from __future__ import annotations
 from flowspan.api.models import (
     Artifact,
     ArtifactFilter,
+    CancelAnswer,
     Change,
     Failure,
     Flow,
@@ -59,6 +60,7 @@ __all__ = [
     "ArtifactChanged",
     "ArtifactCreated",
     "ArtifactFilter",
+    "CancelAnswer",
     "CancelCommand",
     "Change",
     "Failure",

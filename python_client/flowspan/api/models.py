@@ -384,6 +384,16 @@ class StateAnswer(NamedTuple, Generic[AnyRun]):
     """The run after the verdict."""
 
 
+class CancelAnswer(NamedTuple, Generic[AnyRun]):
+    """The outcome of a cancellation."""
+
+    verdict: Verdict
+    run: AnyRun
+    """The run after the verdict."""
+    asked_run_count: int
+    """The number of runs whose processes were asked to stop them, those below included."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
     """A flow, identified by its name."""

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def cancel_run(ctx: typer.Context, run_id: options.RunId, *, json: options.Json = False) -> None:
-    """Cancel a run.
+    """Cancel a run and all runs that it called.
 
-    The process that executes the run is notified at once. The run stops at
-    its next cancellation point.
+    The processes that execute the runs are notified at once. Each run stops
+    at its next cancellation point.
 
     Try:
 
@@ -29,14 +29,19 @@ def cancel_run(ctx: typer.Context, run_id: options.RunId, *, json: options.Json 
     this = session(ctx)
     client = this.client()
     run = find_run(client, run_id, now=this.now)
-    ask = client.set_flow_run_state if isinstance(run, FlowRun) else client.set_task_run_state
-    verdict, after = ask(run.id, StateType.CANCELLING, message="Cancelled from the command line.")
+    ask = client.cancel_flow_run if isinstance(run, FlowRun) else client.cancel_task_run
+    verdict, after, asked = ask(run.id, reason="Cancelled from the command line.")
     if json:
-        this.print_json({"verdict": json_output.record(verdict), "run": json_output.run(after)})
+        shown = {"verdict": json_output.record(verdict), "run": json_output.run(after)}
+        this.print_json({**shown, "asked_run_count": asked})
     if not verdict.is_accepted:
         raise CommandError(f"{_called(run)} was not cancelled: {verdict.reason}")
     if not json:
-        this.print(f"{_called(run)} is {fmt.visible(after.state.name)}.")
+        below = asked - (after.state.type is StateType.CANCELLING)
+        others = f", and {fmt.count(below, 'run')} below it was asked to stop" if below == 1 else ""
+        if below > 1:
+            others = f", and {fmt.count(below, 'run')} below it were asked to stop"
+        this.print(f"{_called(run)} is {fmt.visible(after.state.name)}{others}.")
 
 
 def delete_run(

@@ -13,7 +13,9 @@ from flowspan_service.api.checks import (
     all_of,
     check_id,
     check_id_part,
+    check_new_id,
     check_optional_id,
+    check_optional_new_id,
     check_required_text,
     check_required_time,
     check_text,
@@ -57,6 +59,8 @@ class ArtifactService:
     ) -> pb.CreateArtifactResponse:
         """Create an artifact."""
         new = new_artifact(request.artifact, now_us=self._backend.clock.now_us())
+        if not new.id:
+            new = new._replace(id=self._backend.new_id())
         created = await self._backend.write(CreateArtifact(new))
         return pb.CreateArtifactResponse(
             artifact=artifact_message(created.artifact), created=created.is_new
@@ -148,7 +152,7 @@ def check_artifact(artifact: artifact_pb2.Artifact, field: str, *, is_reported: 
         field: The prefix of its fields' names: "artifact.", or empty.
         is_reported: True in a report, where the time of its creation is required.
     """
-    check_id(artifact.id, f"{field}id")
+    (check_new_id if is_reported else check_optional_new_id)(artifact.id, f"{field}id")
     check_key(artifact.key, f"{field}key")
     check_required_text(artifact.type, f"{field}type", limits.SHORT_NAME)
     check_text(artifact.description, f"{field}description", limits.DESCRIPTION)

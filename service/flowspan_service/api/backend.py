@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -14,6 +15,7 @@ from flowspan_service.api.tokens import Tokens
 from flowspan_service.app.feeds import PAUSE_S, Feeds
 from flowspan_service.app.sessions import LeaseTerms
 from flowspan_service.domain.errors import StoppingError
+from flowspan_service.domain.ids import IdSource
 from flowspan_service.process.open_files import OpenFiles
 
 if TYPE_CHECKING:
@@ -59,7 +61,8 @@ class Backend:
         activity: The use of the service.
         files: The number of open files and its limit.
         parsing: The thread that parses large requests.
-        deleting: The ids of the root runs that calls are deleting.
+        under_way: The runs that calls are deleting or cancelling, with their trees.
+        new_id: Makes ids of runs and artifacts that come without one. For the event loop's thread.
         stopping: Set when the service stops.
         tokens: The page and resume tokens of the database.
         on_point: Called at the crash points of the write path; for tests.
@@ -75,16 +78,18 @@ class Backend:
     activity: Activity
     files: OpenFiles = field(default_factory=OpenFiles)
     parsing: Parsing = field(default_factory=Parsing)
-    deleting: set[str] = field(default_factory=set)
+    under_way: set[str] = field(default_factory=set)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     on_point: Callable[[str], None] | None = None
     command_watches: CommandWatches = field(default_factory=CommandWatches)
     tokens: Tokens = field(init=False)
     feeds: Feeds = field(init=False)
+    new_id: IdSource = field(init=False)
 
     def __post_init__(self) -> None:
         self.tokens = Tokens(self.store.identity)
         self.feeds = Feeds(self.store, self.notifier, self.readers)
+        self.new_id = IdSource(self.clock.now_us, random.SystemRandom().getrandbits)
 
     def idle_since_us(self) -> int | None:
         """Return the time of the last call, on the monotonic clock; None while in use."""

@@ -25,6 +25,10 @@ Checks: TypeAlias = "dict[type[Any], Check]"
 
 is_id = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 """Matches a UUID in lower-case canonical form."""
+is_new_id = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+).fullmatch
+"""Matches a UUIDv7 in lower-case canonical form."""
 _HEX = re.compile(r"[0-9a-f]*").fullmatch
 _ID_PART = re.compile(r"-*(?:[0-9a-f]-*){4,32}").fullmatch
 
@@ -117,6 +121,25 @@ def check_optional_id(value: str, field: str) -> None:
     """Check an id that may be empty."""
     if value:
         check_id(value, field)
+
+
+def check_new_id(value: str, field: str) -> None:
+    """Check the id of a run or artifact to create: lists use the order of ids as that of time."""
+    check_id(value, field)
+    if not is_new_id(value):
+        raise InvalidFieldError(
+            f"{field}: {shown(value)} is not a UUIDv7 (the 13th digit is not 7, or the 17th is"
+            " not 8, 9, a or b)",
+            advice="Make ids with a function for UUIDv7: uuid.uuid7() in Python 3.14, uuid.NewV7()"
+            " of google/uuid in Go, v7() of uuid in JavaScript, uuidv7() in PostgreSQL 18.",
+            field=field,
+        )
+
+
+def check_optional_new_id(value: str, field: str) -> None:
+    """Check the id of a run or artifact to create, which may be empty."""
+    if value:
+        check_new_id(value, field)
 
 
 def check_id_part(part: str, field: str, which: str) -> None:

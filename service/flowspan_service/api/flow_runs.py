@@ -10,8 +10,8 @@ from flowspan_service.api import limits
 from flowspan_service.api.checks import (
     Checks,
     by_id,
-    check_id,
     check_optional_id,
+    check_optional_new_id,
     check_required_text,
     check_tags,
     check_text,
@@ -20,9 +20,11 @@ from flowspan_service.api.checks import (
     with_message,
 )
 from flowspan_service.api.payloads import check_payload, payload_message, payload_of
+from flowspan_service.api.run_contexts import run_context_of
 from flowspan_service.api.run_details import put_details, read_details, shorten
 from flowspan_service.api.runs import (
     RunOperations,
+    check_cancel,
     check_count,
     check_history,
     check_list,
@@ -37,10 +39,11 @@ from flowspan_service.domain.rules.transitions import INITIAL_TYPES
 from flowspan_service.domain.runs import NewRun, RunKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from flowspan_service.api.backend import Backend
     from flowspan_service.api.call import Call
+    from flowspan_service.domain.run_context import RunContext
     from flowspan_service.domain.runs import Run
 
 # ruff: noqa: N802 - methods are named as in the protos
@@ -56,12 +59,18 @@ class FlowRunService:
         )
 
     async def CreateFlowRun(
-        self, request: pb.CreateFlowRunRequest, _: Call
+        self, request: pb.CreateFlowRunRequest, call: Call
     ) -> pb.CreateFlowRunResponse:
         """Create a run that no process executes yet."""
+        wire = request.flow_run
         new = new_flow_run(
-            request.flow_run, labels=request.labels, now_us=self._backend.clock.now_us()
+            wire,
+            labels=request.labels,
+            now_us=self._backend.clock.now_us(),
+            new_id=self._backend.new_id,
         )
+        if new.parent_run_id is None:
+            new = _below_caller(new, run_context_of(call), given_root=wire.root_run_id)
         created = await self._backend.write(CreateRun(new))
         self._backend.activity.committed_transition_count += created.is_new
         return pb.CreateFlowRunResponse(
@@ -88,12 +97,12 @@ class FlowRunService:
         self, request: pb.DeleteFlowRunRequest, _: Call
     ) -> pb.DeleteFlowRunResponse:
         """Delete a run and its descendants."""
-        deleting = self._backend.deleting
-        deleting.add(request.id)
+        under_way = self._backend.under_way
+        under_way.add(request.id)
         try:
             deleted = await self._backend.write(DeleteRun(request.id, force=request.force))
         finally:
-            deleting.discard(request.id)
+            under_way.discard(request.id)
         return pb.DeleteFlowRunResponse(deleted_run_count=deleted)
 
     async def SetFlowRunState(
@@ -102,6 +111,13 @@ class FlowRunService:
         """Propose a transition."""
         verdict, run = await self._runs.set_state(request.id, request.state)
         return pb.SetFlowRunStateResponse(verdict=verdict, flow_run=run)
+
+    async def CancelFlowRun(
+        self, request: pb.CancelFlowRunRequest, _: Call
+    ) -> pb.CancelFlowRunResponse:
+        """Cancel a run and its descendants."""
+        verdict, run, asked = await self._runs.cancel(request.id, request.reason)
+        return pb.CancelFlowRunResponse(verdict=verdict, flow_run=run, asked_run_count=asked)
 
     async def ListFlowRunTransitions(
         self, request: pb.ListFlowRunTransitionsRequest, _: Call
@@ -112,7 +128,7 @@ class FlowRunService:
 
 
 def _check_flow_run(run: flow_run_pb2.FlowRun, field: str) -> None:
-    check_id(run.id, f"{field}.id")
+    check_optional_new_id(run.id, f"{field}.id")
     check_required_text(run.flow_name, f"{field}.flow_name", limits.NAME)
     check_text(run.name, f"{field}.name", limits.NAME)
     check_optional_id(run.parent_run_id, f"{field}.parent_run_id")
@@ -139,26 +155,42 @@ CHECKS: Checks = {
     pb.CountFlowRunsRequest: check_count,
     pb.DeleteFlowRunRequest: by_id,
     pb.SetFlowRunStateRequest: check_set_state,
+    pb.CancelFlowRunRequest: check_cancel,
     pb.ListFlowRunTransitionsRequest: check_history,
 }
 
 
-def new_flow_run(wire: flow_run_pb2.FlowRun, *, labels: Mapping[str, str], now_us: int) -> NewRun:
-    """Return the flow run to create from a message; its state's time is optional there.
+def _below_caller(new: NewRun, caller: RunContext | None, *, given_root: str) -> NewRun:
+    """Return a run without a parent as a child of the run that the call names, if any."""
+    if caller is None:
+        return new
+    root_run_id = given_root or caller.root_run_id
+    return new._replace(parent_run_id=caller.run_id, root_run_id=root_run_id)
+
+
+def new_flow_run(
+    wire: flow_run_pb2.FlowRun,
+    *,
+    labels: Mapping[str, str],
+    now_us: int,
+    new_id: Callable[[], str],
+) -> NewRun:
+    """Return the flow run to create from a message; its id and its state's time are optional.
 
     Raises:
         InvalidFieldError, TooLargeError: A detail of the run, or a label, is not allowed.
     """
+    run_id = wire.id or new_id()
     state = new_state(wire.state)
     if not wire.state.HasField("time"):
         state.time_us = now_us
     return NewRun(
-        id=wire.id,
+        id=run_id,
         kind=RunKind.FLOW,
         function_name=wire.flow_name,
         run_name=wire.name,
         parent_run_id=wire.parent_run_id or None,
-        root_run_id=wire.root_run_id or wire.id,
+        root_run_id=wire.root_run_id or run_id,
         flow_run_id=None,
         tags=tuple(wire.tags),
         parameters=payload_of(wire.parameters) if wire.HasField("parameters") else None,

@@ -142,9 +142,9 @@ def _read_rarer(wire: WireState, kind: int, state: State) -> None:
 
 def _read_created(wire: report_pb2.RunCreated, ids: set[str]) -> ReportedEvent:
     run_id = wire.run_id
-    if run_id not in ids:
-        checks.check_id(run_id, "run_id")
-        ids.add(run_id)
+    if not checks.is_new_id(run_id):
+        checks.check_new_id(run_id, "run_id")
+    ids.add(run_id)
     parent_id, root_id, flow_run_id = wire.parent_run_id, wire.root_run_id, wire.flow_run_id
     if not (parent_id in ids and root_id in ids and flow_run_id in ids):
         _check_family(parent_id, root_id, flow_run_id, ids)

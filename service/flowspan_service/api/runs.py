@@ -28,13 +28,14 @@ from flowspan_service.api.states import (
     verdict_message,
 )
 from flowspan_service.api.values import optional_microseconds, put_time
+from flowspan_service.app.cancellations import BeginCancel, CancelBelow
 from flowspan_service.app.ports.runs import RunFilter, RunQuery
 from flowspan_service.app.runs import SetState, get_run, history
 from flowspan_service.domain.errors import AnswerTooLargeError
 from flowspan_service.domain.verdicts import VerdictKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from flowspan.v1 import flow_run_pb2, task_run_pb2
     from flowspan.v1.run_filter_pb2 import RunFilter as RunFilterMessage
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from flowspan.v1.transition_pb2 import Transition
     from flowspan.v1.verdict_pb2 import Verdict
     from flowspan_service.api.backend import Backend
+    from flowspan_service.domain.commands import Command
     from flowspan_service.domain.runs import Run, RunKind
 
 M = TypeVar("M")
@@ -119,10 +121,37 @@ class RunOperations(Generic[M]):
         accepted = outcome.verdict.kind == VerdictKind.ACCEPTED
         backend.activity.committed_transition_count += accepted
         if outcome.command is not None:
-            connection = backend.connections.get(outcome.command.session_id)
-            if connection is not None:
-                connection.tell(outcome.command)
+            self._tell((outcome.command,))
         return verdict_message(outcome.verdict), self._message(outcome.run)
+
+    async def cancel(self, run_id: str, reason: str) -> tuple[Verdict, M, int]:
+        """Cancel a run and its descendants; return also the number of runs asked to stop.
+
+        Raises:
+            NotFoundError: There is no such run of this kind.
+        """
+        backend = self._backend
+        begun = await backend.write(BeginCancel(self._kind, run_id, reason))
+        backend.activity.committed_transition_count += begun.asked.transition_count
+        self._tell(begun.asked.commands)
+        count = begun.asked.run_count
+        if begun.goes_on:
+            backend.under_way.add(run_id)
+            try:
+                below = await backend.write(CancelBelow(run_id))
+            finally:
+                backend.under_way.discard(run_id)
+            backend.activity.committed_transition_count += below.transition_count
+            self._tell(below.commands)
+            count += below.run_count
+        return verdict_message(begun.verdict), self._message(begun.run), count
+
+    def _tell(self, commands: Iterable[Command]) -> None:
+        """Send commands to the sessions that are connected here."""
+        for command in commands:
+            connection = self._backend.connections.get(command.session_id)
+            if connection is not None:
+                connection.tell(command)
 
     async def history(self, request: Any) -> tuple[list[Transition], str]:
         """Return a page of a run's transitions, and the token of the next page.
@@ -187,6 +216,11 @@ def check_count(request: Any) -> None:
     check_filter(request.filter, "filter")
 
 
+def _check_reason(request: Any) -> None:
+    check_text(request.reason, "reason", limits.REASON)
+
+
+check_cancel = all_of(by_id, _check_reason)
 check_list = all_of(check_count, with_order, with_page(limits.PAGE_RUNS))
 check_set_state = all_of(by_id, with_message("state", check_state))
 check_history = all_of(by_id, with_page(limits.PAGE_TRANSITIONS))

@@ -12,6 +12,7 @@ from flowspan_service.api.payloads import payload_message
 from flowspan_service.api.run_details import put_details, shorten
 from flowspan_service.api.runs import (
     RunOperations,
+    check_cancel,
     check_count,
     check_history,
     check_list,
@@ -33,6 +34,7 @@ CHECKS: Checks = {
     pb.ListTaskRunsRequest: check_list,
     pb.CountTaskRunsRequest: check_count,
     pb.SetTaskRunStateRequest: check_set_state,
+    pb.CancelTaskRunRequest: check_cancel,
     pb.ListTaskRunTransitionsRequest: check_history,
 }
 
@@ -67,6 +69,13 @@ class TaskRunService:
         """Propose a transition."""
         verdict, run = await self._runs.set_state(request.id, request.state)
         return pb.SetTaskRunStateResponse(verdict=verdict, task_run=run)
+
+    async def CancelTaskRun(
+        self, request: pb.CancelTaskRunRequest, _: Call
+    ) -> pb.CancelTaskRunResponse:
+        """Cancel a run and its descendants."""
+        verdict, run, asked = await self._runs.cancel(request.id, request.reason)
+        return pb.CancelTaskRunResponse(verdict=verdict, task_run=run, asked_run_count=asked)
 
     async def ListTaskRunTransitions(
         self, request: pb.ListTaskRunTransitionsRequest, _: Call

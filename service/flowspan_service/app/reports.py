@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowspan_service.app.artifacts import apply_artifact_event
+from flowspan_service.app.cancellations import is_refused_below
+from flowspan_service.app.families import after_arrival, after_refusal
 from flowspan_service.app.ports import Unfinished
 from flowspan_service.app.sessions import Opened, OpenSession, require_session
 from flowspan_service.app.transitions import perform
@@ -24,8 +26,9 @@ from flowspan_service.domain.rules.creation import (
     RUN_WAS_DELETED,
     decide_creation,
     decide_repeated_creation,
-    takes_over,
 )
+from flowspan_service.domain.rules.families import PARENT_IS_CANCELLED, put_below
+from flowspan_service.domain.rules.ownership import FENCED, decide_of_other_session, takes_over
 from flowspan_service.domain.rules.transitions import ProposedTransition, decide, enter
 from flowspan_service.domain.runs import NewRun
 from flowspan_service.domain.states import Cause
@@ -149,15 +152,36 @@ class ApplyReport:
         applied = Applied(session.last_sequence)
         done = 0
         if events:
-            done = _apply(uow, session.id, events, first, applied)
+            fenced = uow.fences.of(session.id, self.run_ids) if session.has_fences else set()
+            done = _apply(uow, session.id, events, first, applied, fenced)
             if applied.verdicts:
                 uow.verdicts.add(session.id, applied.verdicts)
             applied.up_to_sequence = session.last_sequence = first + done - 1
         session.renew(uow.now_us)
         uow.sessions.save(session)
+        told = applied
         if self.applied is not None:
             applied = self.applied.followed_by(applied)
-        return applied if done == len(events) else self._rest(events[done:], applied)
+        if uow.families.has_orphans and done:
+            return self._mend(uow, events[:done], told, self._outcome(events[done:], applied))
+        return self._outcome(events[done:], applied)
+
+    def _outcome(self, left: Sequence[ReportedEvent], applied: Applied) -> Applied | Unfinished:
+        return self._rest(left, applied) if left else applied
+
+    def _mend(
+        self,
+        uow: UnitOfWork,
+        events: Sequence[ReportedEvent],
+        told: Applied,
+        outcome: Applied | Unfinished,
+    ) -> Applied | Unfinished:
+        """Give the runs that waited for these ones their places; then go on with the outcome."""
+        refused = {each.run_id for each in told.verdicts if each.rule == PARENT_IS_CANCELLED.rule}
+        after_refusal(uow, list(refused))
+        created = [run_id for run_id, what in events if what.__class__ is NewRun]
+        arrived = [run_id for run_id in created if run_id not in refused]
+        return after_arrival(uow, arrived, outcome, session_id=self.session_id)
 
     def _rest(self, events: Sequence[ReportedEvent], applied: Applied) -> Unfinished:
         rest = ApplyReport(
@@ -296,8 +320,12 @@ def _apply(  # noqa: C901 - the hot path: calls would take as long as what they 
     events: Sequence[ReportedEvent],
     first: int,
     applied: Applied,
+    fenced: set[str],
 ) -> int:
-    """Apply events until the transaction is full; return their number, at least one."""
+    """Apply events until the transaction is full; return their number, at least one.
+
+    `fenced` has the runs about which nothing that the session says is accepted; it may grow.
+    """
     find, add_transition, budget = uow.runs.get, uow.runs.add_transition, uow.budget
     logs: list[LogEntry] = []
     has_artifacts = False
@@ -315,14 +343,19 @@ def _apply(  # noqa: C901 - the hot path: calls would take as long as what they 
         objection: Objection | None
         if run is not None and is_doomed is not None and is_doomed(run):
             objection = RUN_WAS_DELETED
+        elif fenced and run_id in fenced:
+            objection = FENCED if run is not None else PARENT_IS_CANCELLED
         elif run is None:
-            objection = _first_of_run(uow, session_id, run_id, what)
+            objection = _first_of_run(uow, session_id, run_id, what, fenced)
             if objection is None:
                 entered += 1
                 continue
         elif kind is ProposedTransition:
             # `app.transitions.make_transition`, inlined.
             objection = decide(run, what)  # type: ignore[arg-type] # its class was just looked at
+            if run.session_id != session_id:
+                owner = uow.sessions.get(run.session_id) if run.session_id else None
+                objection = decide_of_other_session(objection, run, session_id, owner)
             if objection is None:
                 effects = enter(run, what)  # type: ignore[arg-type] # its class was just looked at
                 run.session_id = session_id
@@ -335,7 +368,7 @@ def _apply(  # noqa: C901 - the hot path: calls would take as long as what they 
             logs.append(what)  # type: ignore[arg-type] # its class was just looked at
             continue
         else:
-            objection = _created_again(uow, session_id, run, what, applied)  # type: ignore[arg-type] # the other classes
+            objection = _created_again(uow, session_id, run, what, applied, fenced)  # type: ignore[arg-type] # the other classes
         if objection is _ARTIFACT:
             if not has_artifacts:
                 has_artifacts = True
@@ -379,11 +412,16 @@ def _without_payloads(state: State) -> State:
 
 
 def _first_of_run(
-    uow: UnitOfWork, session_id: str, run_id: str, what: Happened
+    uow: UnitOfWork, session_id: str, run_id: str, what: Happened, fenced: set[str]
 ) -> Objection | None:
     """Decide about an event whose run does not exist; None if the event created it."""
     if what.__class__ is NewRun:
-        return _create(uow, session_id, what)
+        objection = _create(uow, session_id, what, fenced)
+        if objection is PARENT_IS_CANCELLED:
+            # Its process may report more about the run, and runs that it calls, before it stops.
+            uow.fences.add(session_id, run_id)
+            fenced.add(run_id)
+        return objection
     if what.__class__ is NotUnderstood:
         return Objection(VerdictKind.REJECTED, *what)
     if not run_id:
@@ -391,21 +429,40 @@ def _first_of_run(
     return RUN_WAS_DELETED if uow.deletions.was_deleted(run_id) else RUN_IS_UNKNOWN
 
 
-def _create(uow: UnitOfWork, session_id: str, new: NewRun) -> Objection | None:
+def _create(uow: UnitOfWork, session_id: str, new: NewRun, fenced: set[str]) -> Objection | None:
     objection = decide_creation(new)
     if objection is not None:
         return objection
     parent_id = new.parent_run_id
-    if parent_id is not None and _is_gone(uow, parent_id):
+    if parent_id is None:
+        uow.runs.add(new.make(cause=_REPORTED, session_id=session_id))
+        return None
+    parent = uow.runs.get(parent_id)
+    if parent is None:
+        return _create_before_parent(uow, session_id, new, fenced)
+    if uow.deletions.covers(parent):
         return PARENT_WAS_DELETED
-    uow.runs.add(new.make(cause=_REPORTED, session_id=session_id))
+    if is_refused_below(uow, parent, session_id):
+        return PARENT_IS_CANCELLED
+    run = new.make(cause=_REPORTED, session_id=session_id)
+    put_below(run, parent)
+    uow.runs.add(run)
     return None
 
 
-def _is_gone(uow: UnitOfWork, run_id: str) -> bool:
-    """Return True if a run was deleted, or is being deleted."""
-    run = uow.runs.get(run_id)
-    return uow.deletions.was_deleted(run_id) if run is None else uow.deletions.covers(run)
+def _create_before_parent(
+    uow: UnitOfWork, session_id: str, new: NewRun, fenced: set[str]
+) -> Objection | None:
+    """Create a run whose parent has not arrived yet, unless it never will."""
+    parent_id = str(new.parent_run_id)
+    if parent_id in fenced:
+        return PARENT_IS_CANCELLED
+    if uow.deletions.was_deleted(parent_id):
+        return PARENT_WAS_DELETED
+    run = new.make(cause=_REPORTED, session_id=session_id)
+    uow.runs.add(run)
+    uow.families.wait_for_parent(run)
+    return None
 
 
 def _created_again(
@@ -414,14 +471,22 @@ def _created_again(
     run: Run,
     what: NewRun | NewArtifact | NotUnderstood,
     applied: Applied,
+    fenced: set[str],
 ) -> Objection:
-    """Decide about a creation of a run that exists. The session takes over its reporting."""
+    """Decide about a creation of a run that exists. The session may claim the run."""
     if what.__class__ is NewArtifact:
         return _ARTIFACT
     if what.__class__ is NotUnderstood:
         return Objection(VerdictKind.REJECTED, *what)
     objection = decide_repeated_creation(run, what)  # type: ignore[arg-type] # a NewRun is left
-    if objection.kind == VerdictKind.DUPLICATE and takes_over(run, session_id):
+    if objection.kind == VerdictKind.ABORT:
+        uow.fences.add(session_id, run.id)
+        fenced.add(run.id)
+        return objection
+    if run.session_id == session_id:
+        return objection
+    owner = uow.sessions.get(run.session_id) if run.session_id else None
+    if takes_over(run, session_id, owner):
         run.session_id = session_id
         uow.runs.update(run)
         effects = effects_of_takeover(run)

@@ -6,6 +6,9 @@ from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flowspan_service.app.cancellations import is_executed, is_refused_below
+from flowspan_service.app.families import after_arrival
+from flowspan_service.app.finding import run_not_found
 from flowspan_service.app.ports import Unfinished
 from flowspan_service.app.transitions import make_transition, perform
 from flowspan_service.domain.effects import effects_of_request
@@ -15,9 +18,9 @@ from flowspan_service.domain.errors import (
     NotFoundError,
     StateConflictError,
 )
+from flowspan_service.domain.rules.families import PARENT_IS_CANCELLED, put_below
 from flowspan_service.domain.rules.transitions import ProposedTransition, requested_state
 from flowspan_service.domain.runs import Run, RunKind
-from flowspan_service.domain.sessions import SessionStatus
 from flowspan_service.domain.states import Cause
 from flowspan_service.domain.verdicts import Verdict, VerdictKind
 
@@ -50,12 +53,13 @@ class CreateRun:
         self.run_ids: Sequence[str] = (new.id,)
         self.weight = 2
 
-    def __call__(self, uow: UnitOfWork) -> Created:
+    def __call__(self, uow: UnitOfWork) -> Created | Unfinished:
         """Create the run, or return the one that a request before this one created.
 
         Raises:
             AlreadyExistsError: The id belongs to a run with different content.
-            StateConflictError: The run of that id, or the parent, is being deleted.
+            StateConflictError: The run of that id, or the parent, is being deleted; or the parent,
+                or one further up, is being cancelled or was.
         """
         run = uow.runs.get(self.new.id)
         parent = uow.runs.get(self.new.parent_run_id) if self.new.parent_run_id else None
@@ -67,9 +71,7 @@ class CreateRun:
                     run_id=known.id,
                 )
         if run is None:
-            run = self.new.make(cause=Cause.REQUESTED, session_id=None)
-            uow.runs.add(run)
-            return Created(copy(run), is_new=True)
+            return self._create(uow, parent)
         if not self.new.agrees_with(run):
             raise AlreadyExistsError(
                 f"A run {run.id} already exists with different content.",
@@ -77,6 +79,21 @@ class CreateRun:
                 run_id=run.id,
             )
         return Created(copy(run), is_new=False)
+
+    def _create(self, uow: UnitOfWork, parent: Run | None) -> Created | Unfinished:
+        if parent is not None and is_refused_below(uow, parent, None):
+            raise StateConflictError(
+                f"{PARENT_IS_CANCELLED.reason} The parent is {parent.id}.",
+                advice="Choose another parent, or none.",
+                run_id=parent.id,
+            )
+        run = self.new.make(cause=Cause.REQUESTED, session_id=None)
+        if parent is not None:
+            put_below(run, parent)
+        uow.runs.add(run)
+        if parent is None and run.parent_run_id is not None:
+            uow.families.wait_for_parent(run)
+        return after_arrival(uow, (run.id,), Created(copy(run), is_new=True))
 
 
 @dataclass(slots=True)
@@ -122,8 +139,8 @@ class SetState:
         run = uow.runs.get(self.run_id)
         if run is None or run.kind != self.kind or uow.deletions.covers(run):
             raise run_not_found(self.kind, self.run_id)
-        is_executed = _is_executed(uow, run)
-        state = requested_state(run, self.state, now_us=uow.now_us, is_executed=is_executed)
+        executed = is_executed(uow, run)
+        state = requested_state(run, self.state, now_us=uow.now_us, is_executed=executed)
         proposed = ProposedTransition(state, run.attempt, Cause.REQUESTED)
         objection, commands = make_transition(uow, run, proposed)
         if objection is None:
@@ -270,17 +287,3 @@ def beyond_the_end(field: str) -> BadTokenError:
         advice="Begin without a token.",
         field=field,
     )
-
-
-def run_not_found(kind: int, run_id: str) -> NotFoundError:
-    """Return the error for a run that does not exist."""
-    noun = "flow run" if kind == RunKind.FLOW else "task run"
-    return NotFoundError(f"There is no {noun} {run_id}.", run_id=run_id)
-
-
-def _is_executed(uow: UnitOfWork, run: Run) -> bool:
-    """Return True if a live session executes the run."""
-    if run.session_id is None:
-        return False
-    session = uow.sessions.get(run.session_id)
-    return session is not None and session.status == SessionStatus.OPEN

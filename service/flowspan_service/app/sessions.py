@@ -348,7 +348,10 @@ class DeleteSessions:
 
     def __call__(self, uow: UnitOfWork) -> int:
         """Delete the sessions; return their number."""
-        return uow.sessions.delete(self.session_ids, ended_before_us=uow.now_us - self.kept_us)
+        count = uow.sessions.delete(self.session_ids, ended_before_us=uow.now_us - self.kept_us)
+        if count:
+            uow.fences.delete_of(self.session_ids)
+        return count
 
 
 def require_session(uow: UnitOfWork, session_id: str, *, connection_id: str | None) -> Session:

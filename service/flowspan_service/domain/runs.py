@@ -61,8 +61,9 @@ class RunDetails(NamedTuple):
 class Run:
     """A flow run or a task run.
 
-    The first block is set at the creation and never changes; two creations of one run must agree in
-    it. The second block follows from the transitions of the run.
+    The first block is set at the creation; two creations of one run must agree in it. Only the root
+    and the flow run may change later: when the parent arrives after the run. The second block
+    follows from the transitions of the run.
     """
 
     id: str
@@ -119,19 +120,21 @@ class NewRun(NamedTuple):
     def agrees_with(self, run: Run) -> bool:
         """Return True if the run was created with the same content.
 
-        The time and the first state do not count: a second request may come later. Labels do not
-        count, as they may have changed since.
+        The time, the first state and the trace do not count: a second request may come later, and
+        from another span. Labels do not count, as they may have changed since. The root and the
+        flow run follow from the parent, if there is one.
         """
         return (
             self.function_name == run.function_name
             and self.kind == run.kind
             and self.run_name == run.run_name
             and self.parent_run_id == run.parent_run_id
-            and self.root_run_id == run.root_run_id
-            and self.flow_run_id == run.flow_run_id
+            and (
+                self.parent_run_id is not None
+                or (self.root_run_id == run.root_run_id and self.flow_run_id == run.flow_run_id)
+            )
             and self.tags == run.tags
             and self.parameters == run.parameters
-            and self.trace == run.trace
             and self.version == run.version
             and _details_agree(self.details, run.details)
         )

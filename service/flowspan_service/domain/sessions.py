@@ -41,6 +41,8 @@ class Session:
 
     secret_hash: bytes | None = field(default=None, repr=False)
     """The SHA-256 of the secret that the client chose; None without one. Never changes."""
+    has_fences: bool = False
+    """True if there are runs about which nothing that the session says is accepted."""
 
     def renew(self, now_us: int, *, silence_us: int | None = None) -> None:
         """Note a sign of life: the session is OPEN, and its lease starts again.

@@ -1,7 +1,8 @@
-"""Delivery of commands from other service processes to the sessions that this one serves.
+"""Delivery of commands to connected sessions that no call of this process delivers.
 
-It needs no claim: each process serves its own connections and watches. If nothing was committed
-since the last check, a check reads a single row.
+They come from other service processes, and from the work that `loops.unfinished` finishes. The loop
+needs no claim: each process serves its own connections and watches. If nothing was committed since
+the last check, a check reads a single row.
 """
 
 from __future__ import annotations

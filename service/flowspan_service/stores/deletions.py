@@ -8,13 +8,12 @@ its descendants. A tree is found by its parents and not by its ids, which client
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sqlalchemy import (
     BigInteger,
     Column,
     Table,
-    and_,
     bindparam,
     delete,
     func,
@@ -40,6 +39,7 @@ from flowspan_service.stores.runs import (
 )
 from flowspan_service.stores.schema import metadata
 from flowspan_service.stores.transitions import history, history_positions, transition
+from flowspan_service.stores.under_way import under_way
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -60,9 +60,6 @@ PIECE_LOGS = 200
 OPEN_RUNS = 500
 SINGLE_LOOK_UPS = 4
 """Absent runs that are looked up one by one among the deleted ones."""
-
-_KINDS = (1, 2)
-_OPEN_TYPES = (1, 2, 3, 4, 5)
 
 
 deleted_run = Table(
@@ -168,13 +165,13 @@ class DeletionWrites:
             "history_position": 0,
         }
         self._tx.connection.execute(insert(deletion), row)
-        self._tx.cache.deletions = None
+        self._tx.cache.under_way = None
 
     def end(self, run_id: str) -> None:
         """Record that the deletion is finished."""
         self._tx.changes += 1
         self._tx.connection.execute(delete(deletion).where(deletion.c.run_id == run_id))
-        self._tx.cache.deletions = None
+        self._tx.cache.under_way = None
 
     def covers(self, run: Run) -> bool:
         """Return True if the run or an ancestor is being deleted. Cheap if no run is."""
@@ -182,29 +179,10 @@ class DeletionWrites:
         doomed = begun.get(run.root_run_id) if begun else None
         if doomed is None:
             return False
-        if run.root_run_id in doomed:
-            return True
-        seen: set[str] = set()
-        ancestor: Run | None = run
-        while ancestor is not None and ancestor.id not in seen:
-            if ancestor.id in doomed:
-                return True
-            seen.add(ancestor.id)
-            ancestor = self._runs.get(ancestor.parent_run_id) if ancestor.parent_run_id else None
-        return False
+        return self._runs.is_below(run, doomed)
 
     def _by_root(self) -> dict[str, set[str]]:
-        if self._tx.cache.deletions is None:
-            self._tx.cache.deletions = self._load()
-        return self._tx.cache.deletions
-
-    def _load(self) -> dict[str, set[str]]:
-        """Return the runs whose deletion began, by their roots."""
-        found: dict[str, set[str]] = {}
-        rows = self._tx.connection.execute(select(deletion.c.run_id, deletion.c.root_run_id))
-        for run_id, root_run_id in rows:
-            found.setdefault(root_run_id, set()).add(run_id)
-        return found
+        return under_way(self._tx).deletions
 
     def was_deleted(self, run_id: str) -> bool:
         """Return True if a run was deleted before it had ended. Ask only about absent runs."""
@@ -237,11 +215,11 @@ class DeletionWrites:
             return None, None
         if after is None:
             own = connection.execute(
-                select(*SELECTED).where(run.c.id == run_id, run.c.state_type.in_(_OPEN_TYPES))
+                select(*SELECTED).where(run.c.id == run_id, run.c.state_type.in_(trees.OPEN_TYPES))
             ).first()
             if own is not None:
                 return run_of(own), None
-        ranges = _open_ranges(root)
+        ranges = trees.open_ranges(root)
         first, after_id = after or (0, None)
         for number in range(first, len(ranges)):
             statement = select(run.c.id).where(*ranges[number]).order_by(run.c.id).limit(OPEN_RUNS)
@@ -412,16 +390,3 @@ def _piece(runs: Sequence[_Doomed]) -> Sequence[_Doomed]:
         if number and (transitions > PIECE_TRANSITIONS or size_bytes > PIECE_BYTES):
             return runs[:number]
     return runs
-
-
-def _open_ranges(root: str) -> list[tuple[ColumnElement[bool], ...]]:
-    """Return the open runs of a tree below its root, as ranges of indexes that end in the id."""
-    of_root = run.c.root_run_id == root
-    children = and_(run.c.parent_run_id == root, of_root)
-    deeper: Any = and_(of_root, IS_BELOW_ROOT, IS_NOT_CHILD_OF_ROOT)
-    return [
-        (which, run.c.kind == kind, run.c.state_type == state_type)
-        for which in (children, deeper)
-        for kind in _KINDS
-        for state_type in _OPEN_TYPES
-    ]

@@ -8,9 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowspan_service.stores.artifacts import ArtifactReads, ArtifactWrites
+from flowspan_service.stores.cancellations import CancellationReads, CancellationWrites
 from flowspan_service.stores.claims import ClaimReads, ClaimWrites
 from flowspan_service.stores.commands import CommandReads, CommandWrites
 from flowspan_service.stores.deletions import DeletionReads, DeletionWrites
+from flowspan_service.stores.families import FamilyReads, FamilyWrites
+from flowspan_service.stores.fences import FenceWrites
 from flowspan_service.stores.flows import FlowReads, FlowWrites
 from flowspan_service.stores.labels import LabelReads, LabelWrites
 from flowspan_service.stores.logs import LogReads, LogWrites
@@ -31,9 +34,11 @@ class AllReads:
 
     def __init__(self, reading: Reading) -> None:
         self.artifacts = ArtifactReads(reading)
+        self.cancellations = CancellationReads(reading)
         self.claims = ClaimReads(reading)
         self.commands = CommandReads(reading)
         self.deletions = DeletionReads(reading)
+        self.families = FamilyReads(reading)
         self.flows = FlowReads(reading)
         self.labels = LabelReads(reading)
         self.logs = LogReads(reading)
@@ -52,9 +57,12 @@ class AllWrites:
         self.runs = RunWrites(tx, flows, self.labels)
         self.logs = LogWrites(tx, self.runs)
         self.artifacts = ArtifactWrites(tx)
+        self.cancellations = CancellationWrites(tx, self.runs)
         self.claims = ClaimWrites(tx)
         self.commands = CommandWrites(tx)
+        self.families = FamilyWrites(tx, self.runs)
         self.sessions = SessionWrites(tx)
+        self.fences = FenceWrites(tx, self.sessions)
         self.variables = VariableWrites(tx)
         self.verdicts = VerdictWrites(tx)
         # The nouns whose rows are deleted with their run, the largest rows first.
@@ -68,6 +76,7 @@ class AllWrites:
             self.commands,
             self.sessions,
             self.verdicts,
+            self.families,
             flows,
         )
         """The nouns with buffered rows, in the order of their writes."""

@@ -32,7 +32,7 @@ from flowspan_service.stores.runs import run as run_table
 from flowspan_service.stores.transitions import transition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from flowspan_service.domain.runs import Run, RunDetails
     from flowspan_service.stores.engine.transaction import Transaction
@@ -234,6 +234,26 @@ class RunWrites(Buffered):
         return self._tx.budget.fitting(
             self._tx.connection, run_table, run_ids, payloads=_PAYLOADS, row_bytes=RUN_BYTES
         )
+
+    def is_below(self, run: Run, run_ids: Collection[str]) -> bool:
+        """Return True if the run or an ancestor is among these."""
+        if run.root_run_id in run_ids:
+            return True
+        seen: set[str] = set()
+        ancestor: Run | None = run
+        while ancestor is not None and ancestor.id not in seen:
+            if ancestor.id in run_ids:
+                return True
+            seen.add(ancestor.id)
+            ancestor = self.get(ancestor.parent_run_id) if ancestor.parent_run_id else None
+        return False
+
+    def place(self, run_ids: Iterable[str], root_run_id: str, flow_run_id: str | None) -> None:
+        """Set the root and the flow run of runs in memory, whose rows were just changed."""
+        for run_id in run_ids:
+            run = self._runs.get(run_id)
+            if run is not None:
+                run.root_run_id, run.flow_run_id = root_run_id, flow_run_id
 
     def forget(self, run_id: str) -> None:
         """Forget a run that was just deleted."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Index,
     LargeBinary,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     delete,
+    false,
     select,
     text,
 )
@@ -53,6 +55,7 @@ session = Table(
     Column("renewals", BigInteger, nullable=False, server_default="0"),
     Column("silence_us", BigInteger, nullable=False, server_default="0"),
     Column("secret_hash", LargeBinary),
+    Column("has_fences", Boolean, nullable=False, server_default=false()),
     sqlite_with_rowid=False,
 )
 Index(
@@ -67,13 +70,14 @@ session_table = session
 _UPSERT = text(
     "INSERT INTO session"
     " (id, status, last_sequence, lease_us, lease_expires_us, created_us, client, renewals,"
-    " silence_us, secret_hash)"
+    " silence_us, secret_hash, has_fences)"
     " VALUES (:id, :status, :last_sequence, :lease_us, :lease_expires_us, :created_us, :client,"
-    " :renewals, :silence_us, :secret_hash)"
+    " :renewals, :silence_us, :secret_hash, :has_fences)"
     " ON CONFLICT (id) DO UPDATE SET status = excluded.status,"
     " last_sequence = excluded.last_sequence, lease_us = excluded.lease_us,"
     " lease_expires_us = excluded.lease_expires_us, client = excluded.client,"
-    " renewals = excluded.renewals, silence_us = excluded.silence_us"
+    " renewals = excluded.renewals, silence_us = excluded.silence_us,"
+    " has_fences = excluded.has_fences"
 ).bindparams(bindparam("id", type_=Id))
 
 _SIGNS = select(
@@ -98,6 +102,7 @@ def session_values(session: Session) -> dict[str, Any]:
         "renewals": session.renewals,
         "silence_us": session.silence_us,
         "secret_hash": session.secret_hash,
+        "has_fences": session.has_fences,
     }
 
 
@@ -105,7 +110,7 @@ def session_of(row: Sequence[Any]) -> Session:
     """Return the session in a row of `session` with ids as text."""
     (
         session_id, status, last_sequence, lease_us, lease_expires_us, created_us, client,
-        renewals, silence_us, secret_hash,
+        renewals, silence_us, secret_hash, has_fences,
     ) = row  # fmt: skip
     return Session(
         id=session_id,
@@ -118,6 +123,7 @@ def session_of(row: Sequence[Any]) -> Session:
         renewals=renewals,
         silence_us=silence_us,
         secret_hash=secret_hash,
+        has_fences=bool(has_fences),
     )
 
 

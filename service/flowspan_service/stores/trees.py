@@ -4,15 +4,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 
 from flowspan_service.stores.runs import IS_BELOW_ROOT, IS_NOT_CHILD_OF_ROOT, SELECTED, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sqlalchemy import Select, SelectBase
+    from sqlalchemy import ColumnElement, Select, SelectBase
     from sqlalchemy.engine import Connection
+
+
+KINDS = (1, 2)
+OPEN_TYPES = (1, 2, 3, 4, 5)
+
+
+def open_ranges(
+    root: str, types: Sequence[int] = OPEN_TYPES
+) -> list[tuple[ColumnElement[bool], ...]]:
+    """Return the open runs of a tree below its root, as ranges of indexes that end in the id.
+
+    Args:
+        root: The root of the tree.
+        types: The types of open states, in the wanted order of the ranges.
+    """
+    of_root = run.c.root_run_id == root
+    children = and_(run.c.parent_run_id == root, of_root)
+    deeper: Any = and_(of_root, IS_BELOW_ROOT, IS_NOT_CHILD_OF_ROOT)
+    return [
+        (which, run.c.kind == kind, run.c.state_type == state_type)
+        for which in (children, deeper)
+        for kind in KINDS
+        for state_type in types
+    ]
 
 
 def root_of(connection: Connection, run_id: str) -> str | None:

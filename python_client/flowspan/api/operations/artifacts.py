@@ -48,6 +48,8 @@ def create_artifact(
         ApiError: INVALID_ARGUMENT, a value is invalid.
     """
     request = pb.CreateArtifactRequest()
+    if artifact_id == "":
+        raise ValueError("artifact_id is empty: leave it out to have one generated")
     chosen_id = new_id() if artifact_id is None else artifact_id
     fill_artifact(request.artifact, chosen_id, type, data, key, description, run_id)
     answer = yield from call(f"{_SERVICE}/CreateArtifact", request, pb.CreateArtifactResponse)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan.api import convert, models
 from flowspan.api.ids import new_id
-from flowspan.api.operations.states import wanted_state
+from flowspan.api.operations.service import CANCEL, has_capability
+from flowspan.api.operations.states import answer_without_cancel, wanted_state
 from flowspan.api.requests import call, for_each, pages
 from flowspan.core.limits import PAGE_TRANSITIONS
 from flowspan.core.run_names import petname
@@ -48,9 +49,12 @@ def create_flow_run(
 
     Raises:
         ParameterError: A parameter is not JSON-serializable.
+        ValueError: flow_run_id is empty.
         ObjectAlreadyExists: The id belongs to a run with different content.
         ApiError: INVALID_ARGUMENT, a value is invalid.
     """
+    if flow_run_id == "":
+        raise ValueError("flow_run_id is empty: leave it out to have one generated")
     request = pb.CreateFlowRunRequest()
     run = request.flow_run
     run.id = new_id() if flow_run_id is None else str(flow_run_id)
@@ -164,7 +168,7 @@ def set_flow_run_state(
     name: str = "",
     message: str = "",
 ) -> Answer[models.StateAnswer[models.FlowRun]]:
-    """Request a transition of a flow run. To cancel a run, request CANCELLING.
+    """Request a transition of a flow run alone. To cancel a run, call `cancel_flow_run`.
 
     Args:
         flow_run_id: The run.
@@ -183,6 +187,38 @@ def set_flow_run_state(
     )
     answer = yield from call("FlowRunService/SetFlowRunState", request, pb.SetFlowRunStateResponse)
     return models.StateAnswer(convert.verdict(answer.verdict), convert.flow_run(answer.flow_run))
+
+
+def cancel_flow_run(
+    flow_run_id: UUID | str, *, reason: str = ""
+) -> Answer[models.CancelAnswer[models.FlowRun]]:
+    """Cancel a flow run and all runs that it called, in whichever processes they run.
+
+    Each process is asked to stop its runs; runs without a process become CANCELLED directly. No run
+    can be created below in another process later. A service of version 0.1 cancels the run alone.
+
+    Args:
+        flow_run_id: The run.
+        reason: The reason, for people.
+
+    Returns:
+        The verdict, the run afterwards, and the number of runs whose processes were asked. A
+        refusal is a verdict, not an error: the run has ended.
+
+    Raises:
+        ObjectNotFound: There is no such run.
+    """
+    if not (yield from has_capability(CANCEL)):
+        state = models.StateType.CANCELLING
+        alone = yield from set_flow_run_state(flow_run_id, state, message=reason)
+        return answer_without_cancel(alone)
+    request = pb.CancelFlowRunRequest(id=str(flow_run_id), reason=reason)
+    answer = yield from call("FlowRunService/CancelFlowRun", request, pb.CancelFlowRunResponse)
+    return models.CancelAnswer(
+        convert.verdict(answer.verdict),
+        convert.flow_run(answer.flow_run),
+        answer.asked_run_count,
+    )
 
 
 def read_flow_run_transitions(flow_run_id: UUID | str) -> Answer[list[models.Transition]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from flowspan.api import convert, models
 from flowspan.core.failures import failure_info
 from flowspan.core.states import CRASHED, FAILED, State
+
+AnyRun = TypeVar("AnyRun", models.FlowRun, models.TaskRun)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -44,6 +46,12 @@ def wanted_state(
         message=message or state.message,
         scheduled_at=scheduled_at,
     )
+
+
+def answer_without_cancel(answer: models.StateAnswer[AnyRun]) -> models.CancelAnswer[AnyRun]:
+    """Return the outcome of a cancellation by a service that cancels a run alone."""
+    is_asked = answer.verdict.is_accepted and answer.run.state.type is models.StateType.CANCELLING
+    return models.CancelAnswer(answer.verdict, answer.run, int(is_asked))
 
 
 def entered_state(

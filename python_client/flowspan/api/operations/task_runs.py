@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowspan.api import convert, models
-from flowspan.api.operations.states import wanted_state
+from flowspan.api.operations.service import CANCEL, has_capability
+from flowspan.api.operations.states import answer_without_cancel, wanted_state
 from flowspan.api.requests import call, for_each, pages
 from flowspan.core.limits import PAGE_TRANSITIONS
 from flowspan.v1 import task_run_service_pb2 as pb
@@ -96,6 +97,38 @@ def set_task_run_state(
     )
     answer = yield from call("TaskRunService/SetTaskRunState", request, pb.SetTaskRunStateResponse)
     return models.StateAnswer(convert.verdict(answer.verdict), convert.task_run(answer.task_run))
+
+
+def cancel_task_run(
+    task_run_id: UUID | str, *, reason: str = ""
+) -> Answer[models.CancelAnswer[models.TaskRun]]:
+    """Cancel a task run and all runs that it called, in whichever processes they run.
+
+    Each process is asked to stop its runs; runs without a process become CANCELLED directly. No run
+    can be created below in another process later. A service of version 0.1 cancels the run alone.
+
+    Args:
+        task_run_id: The run.
+        reason: The reason, for people.
+
+    Returns:
+        The verdict, the run afterwards, and the number of runs whose processes were asked. A
+        refusal is a verdict, not an error: the run has ended.
+
+    Raises:
+        ObjectNotFound: There is no such run.
+    """
+    if not (yield from has_capability(CANCEL)):
+        state = models.StateType.CANCELLING
+        alone = yield from set_task_run_state(task_run_id, state, message=reason)
+        return answer_without_cancel(alone)
+    request = pb.CancelTaskRunRequest(id=str(task_run_id), reason=reason)
+    answer = yield from call("TaskRunService/CancelTaskRun", request, pb.CancelTaskRunResponse)
+    return models.CancelAnswer(
+        convert.verdict(answer.verdict),
+        convert.task_run(answer.task_run),
+        answer.asked_run_count,
+    )
 
 
 def read_task_run_transitions(task_run_id: UUID | str) -> Answer[list[models.Transition]]:

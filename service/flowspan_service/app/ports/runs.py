@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from flowspan_service.app.ports.pages import Page
     from flowspan_service.domain.runs import Run
@@ -170,6 +170,10 @@ class RunWrites(Protocol):
 
     def get(self, run_id: str) -> Run | None:
         """Return the run, or None. Cheap for ids that the operation named in `run_ids`."""
+        ...
+
+    def preload(self, run_ids: Iterable[str]) -> None:
+        """Load the runs that are not in memory, in few statements, unless they are large."""
         ...
 
     def add(self, run: Run) -> None:

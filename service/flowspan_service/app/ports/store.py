@@ -9,9 +9,12 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from flowspan_service.app.ports.artifacts import ArtifactReads, ArtifactWrites
+    from flowspan_service.app.ports.cancellations import CancellationReads, CancellationWrites
     from flowspan_service.app.ports.claims import ClaimReads, ClaimWrites
     from flowspan_service.app.ports.commands import CommandReads, CommandWrites
     from flowspan_service.app.ports.deletions import DeletionReads, DeletionWrites
+    from flowspan_service.app.ports.families import FamilyReads, FamilyWrites
+    from flowspan_service.app.ports.fences import FenceWrites
     from flowspan_service.app.ports.flows import FlowReads
     from flowspan_service.app.ports.labels import LabelReads, LabelWrites
     from flowspan_service.app.ports.logs import LogReads, LogWrites
@@ -79,6 +82,11 @@ class UnitOfWork(Protocol):
         ...
 
     @property
+    def cancellations(self) -> CancellationWrites:
+        """The cancellations in this transaction."""
+        ...
+
+    @property
     def claims(self) -> ClaimWrites:
         """The claims in this transaction."""
         ...
@@ -91,6 +99,16 @@ class UnitOfWork(Protocol):
     @property
     def deletions(self) -> DeletionWrites:
         """The deletions in this transaction."""
+        ...
+
+    @property
+    def families(self) -> FamilyWrites:
+        """The families in this transaction."""
+        ...
+
+    @property
+    def fences(self) -> FenceWrites:
+        """The fences in this transaction."""
         ...
 
     @property
@@ -212,6 +230,11 @@ class Store(Protocol):
         ...
 
     @property
+    def cancellations(self) -> CancellationReads:
+        """The reads of cancellations."""
+        ...
+
+    @property
     def claims(self) -> ClaimReads:
         """The reads of claims."""
         ...
@@ -224,6 +247,11 @@ class Store(Protocol):
     @property
     def deletions(self) -> DeletionReads:
         """The reads of deletions."""
+        ...
+
+    @property
+    def families(self) -> FamilyReads:
+        """The reads of families."""
         ...
 
     @property

@@ -17,7 +17,7 @@ PARENT_WAS_DELETED = Objection(
 RUN_IS_UNKNOWN = Objection(VerdictKind.REJECTED, "run_is_known", "No run with this id was created.")
 CREATED_BEFORE = Objection(VerdictKind.DUPLICATE, "creation_agrees", "The run was already created.")
 CREATED_OTHERWISE = Objection(
-    VerdictKind.REJECTED,
+    VerdictKind.ABORT,
     "creation_agrees",
     "A run with this id already exists with different content.",
 )
@@ -37,8 +37,3 @@ def decide_creation(new: NewRun) -> Objection | None:
 def decide_repeated_creation(run: Run, new: NewRun) -> Objection:
     """Check the creation of a run that exists: DUPLICATE if the content agrees."""
     return CREATED_BEFORE if new.agrees_with(run) else CREATED_OTHERWISE
-
-
-def takes_over(run: Run, session_id: str) -> bool:
-    """Return True if a session that creates the run again becomes its owner."""
-    return run.session_id != session_id and not run.state.is_terminal

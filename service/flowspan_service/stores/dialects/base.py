@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from flowspan_service.app.ports.runs import RunKey
     from flowspan_service.domain.commands import Command
     from flowspan_service.domain.runs import Run, Transition
+    from flowspan_service.stores.engine.cache import Version
 
 
 class Head(NamedTuple):
@@ -177,10 +178,8 @@ class Dialect(Syntax, Protocol):
         """Return the existing runs among these, in few statements."""
         ...
 
-    def run_versions(
-        self, connection: Connection, run_ids: Sequence[str]
-    ) -> dict[str, tuple[int, str | None]]:
-        """Return the position and the session of each existing run."""
+    def run_versions(self, connection: Connection, run_ids: Sequence[str]) -> dict[str, Version]:
+        """Return the version of each existing run (see `engine.cache`)."""
         ...
 
     def fetch_runs(self, connection: Connection, statement: Statement) -> Generator[Run]:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from flowspan_service.domain.runs import Run, Transition
     from flowspan_service.stores.dialects.base import Statement
+    from flowspan_service.stores.engine.cache import Version
 
 READERS = 8
 FEW_ROWS = 8
@@ -57,7 +58,9 @@ PIPELINE_ROWS = 500
 """Up to this number of rows, round trips take longer than the work: pipeline them."""
 
 _PLACE = "SELECT position, (SELECT root_run_id FROM run WHERE id = %s::uuid) FROM head"
-_RUN_VERSIONS = b"SELECT id, position, session_id FROM run WHERE id = ANY(%s::uuid[])"
+_RUN_VERSIONS = (
+    b"SELECT id, position, session_id, root_run_id, flow_run_id FROM run WHERE id = ANY(%s::uuid[])"
+)
 _IDENTITY = b"SELECT database_id FROM identity"
 _LOCK_HEAD = (
     b"SELECT position, log_position, generation, latest_us, (SELECT database_id FROM identity)"
@@ -351,13 +354,11 @@ class PostgresqlDialect:
         rows = _driver_of(connection).execute(_LOAD_RUNS.encode(), (wanted,), binary=True)
         return [run_of(row) for row in rows]
 
-    def run_versions(
-        self, connection: Connection, run_ids: Sequence[str]
-    ) -> dict[str, tuple[int, str | None]]:
-        """Return the position and the session of each existing run."""
+    def run_versions(self, connection: Connection, run_ids: Sequence[str]) -> dict[str, Version]:
+        """Return the version of each existing run."""
         wanted = "{" + ",".join(run_ids) + "}"
         rows = _driver_of(connection).execute(_RUN_VERSIONS, (wanted,))
-        return {run_id: (position, session_id) for run_id, position, session_id in rows}
+        return {row[0]: (row[1], row[2], row[3], row[4]) for row in rows}
 
     def fetch_runs(self, connection: Connection, statement: Statement) -> Generator[Run]:
         """Stream the runs in the answer to a statement that selects the columns of `run`."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from flowspan_service.domain.runs import Run, Transition
     from flowspan_service.stores.dialects.base import Statement
+    from flowspan_service.stores.engine.cache import Version
 
 CHUNK_SIZES = (960, 256, 64, 16, 4, 1)
 """Rows per statement: few sizes, so that the prepared statements of all of them stay cached.
@@ -313,14 +314,15 @@ class SqliteDialect:
             runs += _runs_of(connection.exec_driver_sql(_load_sql(size), tuple(chunk)))
         return runs
 
-    def run_versions(
-        self, connection: Connection, run_ids: Sequence[str]
-    ) -> dict[str, tuple[int, str | None]]:
-        """Return the position and the session of each existing run."""
-        versions: dict[str, tuple[int, str | None]] = {}
+    def run_versions(self, connection: Connection, run_ids: Sequence[str]) -> dict[str, Version]:
+        """Return the version of each existing run."""
+        versions: dict[str, Version] = {}
         for size, chunk in _ladder([to_bytes(run_id) for run_id in run_ids], 1):
             rows = connection.exec_driver_sql(_versions_sql(size), tuple(chunk))
-            versions.update((to_text(row[0]), (row[1], _id_text(row[2]))) for row in rows)
+            for run_id, position, *ids in rows:
+                session_id, root_run_id, flow_run_id = map(_id_text, ids)
+                version = (position, session_id, str(root_run_id), flow_run_id)
+                versions[to_text(run_id)] = version
         return versions
 
     def fetch_runs(self, connection: Connection, statement: Statement) -> Generator[Run]:
@@ -518,7 +520,8 @@ def _update_sql(rows: int) -> str:
 @lru_cache(maxsize=len(CHUNK_SIZES))
 def _versions_sql(rows: int) -> str:
     marks = ",".join("?" * rows)
-    return f"SELECT id, position, session_id FROM run WHERE id IN ({marks})"  # noqa: S608 - own names
+    columns = "id, position, session_id, root_run_id, flow_run_id"
+    return f"SELECT {columns} FROM run WHERE id IN ({marks})"  # noqa: S608 - own names
 
 
 @lru_cache(maxsize=STATEMENT_CACHE_SIZE)

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
     from flowspan_service.domain.runs import Run
     from flowspan_service.domain.sessions import Session
+    from flowspan_service.stores.under_way import UnderWay
 
-    Version = tuple[int, str | None]
-    """The position and the session of a run: a row with the same two is the same row. A transition
-    changes the position, and nothing but the session changes without a transition."""
+    Version = tuple[int, str | None, str, str | None]
+    """The position, session, root and flow run of a run: a row with the same four is the same row.
+    A transition changes the position, and only the others change without a transition."""
 
 MAX_PAYLOAD_BYTES = 64 << 20
 """Limit for the payloads of all cached runs."""
@@ -41,13 +42,13 @@ class Cache:
         """The runs that another process may have changed; only `confirm` uses them. An entry of
         `runs` with the same id is newer."""
         self.sessions: dict[str, Session] = {}
-        self.deletions: dict[str, set[str]] | None = None
-        """The runs whose deletion has begun, by root; None if unknown."""
+        self.under_way: UnderWay | None = None
+        """The rare work under way; None if unknown."""
 
     def doubt(self) -> None:
         """Distrust everything, as another process has committed."""
         self.newest_id = None
-        self.deletions = None
+        self.under_way = None
         self.sessions.clear()
         self.doubted.update(self.runs)
         self.runs.clear()
@@ -72,14 +73,15 @@ class Cache:
         versions = read_versions(wanted)
         for run_id in wanted:
             run = doubted.pop(run_id)
-            if versions.get(run_id) == (run.position, run.session_id):
+            version = (run.position, run.session_id, run.root_run_id, run.flow_run_id)
+            if versions.get(run_id) == version:
                 self.runs[run_id] = run
 
     def clear(self) -> None:
         """Forget everything."""
         self.generation = None
         self.newest_id = None
-        self.deletions = None
+        self.under_way = None
         self.payload_bytes = 0
         self.runs.clear()
         self.doubted.clear()

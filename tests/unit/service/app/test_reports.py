@@ -9,7 +9,13 @@ from tests.support.memory_store import ManualClock, MemoryStore
 
 from flowspan_service.app import reports
 from flowspan_service.app.ports import Unfinished
-from flowspan_service.app.reports import ApplyReport, NotUnderstood, ReportedEvent, report_pieces
+from flowspan_service.app.reports import (
+    Applied,
+    ApplyReport,
+    NotUnderstood,
+    ReportedEvent,
+    report_pieces,
+)
 from flowspan_service.app.sessions import EndSession, OpenSession, Reap
 from flowspan_service.domain.artifacts import ArtifactChange, NewArtifact
 from flowspan_service.domain.errors import (
@@ -163,15 +169,59 @@ def test_verdicts_do_not_stop_the_others(store: MemoryStore) -> None:
     assert applied.transition_count == 2
 
 
-def test_run_is_taken_over_by_who_reports_it(store: MemoryStore) -> None:
+def rules(applied: Applied) -> list[tuple[int, str]]:
+    return [(each.kind, each.rule) for each in applied.verdicts]
+
+
+REJECTED, ABORT = VerdictKind.REJECTED, VerdictKind.ABORT
+
+
+def test_run_of_a_live_session_is_not_reported_by_another(store: MemoryStore) -> None:
     opened(store)
     report(store, 1, new("r"))
     opened(store, "t")
-    report(store, 1, enters("r", S.RUNNING), session_id="t")
+    told = report(store, 1, enters("r", S.RUNNING), new("r"), logs("r"), session_id="t")
+    assert rules(told) == [
+        (REJECTED, "another_session_has_it"),
+        (VerdictKind.DUPLICATE, "creation_agrees"),
+    ]
+    assert [each.run_id for each in store.data.logs] == ["r"]
+    assert rules(report(store, 2, enters("r", S.RUNNING))) == []
+
+
+@pytest.mark.parametrize("repeats", [True, False])
+def test_run_of_an_ended_session_is_claimed(store: MemoryStore, repeats: bool) -> None:
+    opened(store)
+    report(store, 1, new("r"), enters("r", S.RUNNING))
+    opened(store, "t")
     store.do(EndSession("s"))
+    told = report(store, 1, *([new("r")] if repeats else []), enters("r", S.RUNNING, at=9),
+                  session_id="t")  # fmt: skip
+    assert rules(told) == [(VerdictKind.DUPLICATE, "creation_agrees")] * repeats
     assert store.data.runs["r"].state.type == S.RUNNING
+    opened(store)
+    assert rules(report(store, 3, enters("r", S.COMPLETED))) == [
+        (REJECTED, "another_session_has_it")
+    ]
     store.do(EndSession("t"))
     assert store.data.runs["r"].state.type == S.CRASHED
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_another_creation_of_an_id_fences_its_session(store: MemoryStore, is_own: bool) -> None:
+    opened(store)
+    report(store, 1, new("r"))
+    session_id, first = ("s", 2) if is_own else ("t", 1)
+    opened(store, session_id)
+    other = ("r", new("r")[1]._replace(run_name="another"))  # type: ignore[union-attr]
+    told = report(store, first, other, enters("r", S.RUNNING), session_id=session_id)
+    assert rules(told) == [(ABORT, "creation_agrees")] * 2
+    artifact = ("r", made("a")[1])
+    told = report(store, first + 2, logs("r"), artifact, new("r"), session_id=session_id)
+    assert rules(told) == [(ABORT, "creation_agrees")] * 3
+    assert store.data.runs["r"].state.type == S.PENDING
+    assert not store.data.logs
+    assert rules(report(store, first + 5, new("r2"), session_id=session_id)) == []
 
 
 def test_report_brings_a_lost_session_back(store: MemoryStore) -> None:

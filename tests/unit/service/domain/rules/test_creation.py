@@ -7,9 +7,8 @@ import pytest
 from flowspan_service.domain.rules.creation import (
     decide_creation,
     decide_repeated_creation,
-    takes_over,
 )
-from flowspan_service.domain.runs import Definition, NewRun, RunDetails, RunKind
+from flowspan_service.domain.runs import Definition, NewRun, RunDetails, RunKind, TraceContext
 from flowspan_service.domain.states import Cause, State, StateType
 from flowspan_service.domain.verdicts import VerdictKind
 
@@ -36,7 +35,7 @@ def test_a_repeated_creation_agrees_or_is_refused():
     later = a_creation()._replace(created_us=7)
     assert decide_repeated_creation(run, later)[:2] == (VerdictKind.DUPLICATE, "creation_agrees")
     other = a_creation()._replace(run_name="other")
-    assert decide_repeated_creation(run, other)[:2] == (VerdictKind.REJECTED, "creation_agrees")
+    assert decide_repeated_creation(run, other)[:2] == (VerdictKind.ABORT, "creation_agrees")
 
 
 LOAD, OTHER = Definition(b"1", b"load"), Definition(b"2", b"other")
@@ -70,9 +69,17 @@ def test_details_agree(
     assert a_creation()._replace(details=repeated).agrees_with(run) is agrees
 
 
-def test_an_open_run_is_taken_over_by_another_session_only():
+def test_the_trace_is_not_part_of_the_comparison():
     run = a_creation().make(cause=Cause.REPORTED, session_id="s")
-    assert takes_over(run, "other")
-    assert not takes_over(run, "s")
-    run.state = State(S.COMPLETED, "Completed", "", 2)
-    assert not takes_over(run, "other")
+    traced = a_creation()._replace(trace=TraceContext("00-1-2-03"))
+    assert decide_repeated_creation(run, traced).kind == VerdictKind.DUPLICATE
+
+
+def test_the_place_is_compared_only_if_the_service_does_not_derive_it():
+    below = a_creation()._replace(parent_run_id="p")
+    run = below.make(cause=Cause.REPORTED, session_id="s")
+    moved = below._replace(root_run_id="other", flow_run_id="other")
+    assert decide_repeated_creation(run, moved).kind == VerdictKind.DUPLICATE
+    run = a_creation().make(cause=Cause.REPORTED, session_id="s")
+    moved = a_creation()._replace(root_run_id="other")
+    assert decide_repeated_creation(run, moved).kind == VerdictKind.ABORT
