@@ -103,6 +103,7 @@ _SERVICES = {
 
 _FEATURES = {
     "payload_text.v1",
+    "run_completed.v1",
     "run_details.v1",
     "session_secrets.v1",
     "verdicts.v1",
