@@ -108,6 +108,7 @@ def test_promise_exactly_once_while_old_and_new_services_take_turns(
             tasks.run(20)
             assert reporter.flush(TIMEOUT_S).acked
             proxy.cut_after = lambda: int(10 ** dice.uniform(3.0, 5.0))
+            proxy.cut()
             while proxy.cut_count < 12:
                 proxy.retarget(dice.choice((old, new)).address)
                 tasks.run(dice.randint(1, 40))
