@@ -219,7 +219,7 @@ def _read_completed(wire: report_pb2.RunCompleted, ids: set[str]) -> ReportedEve
     running = State(_RUNNING, _RUNNING_NAME, "", seconds * 1_000_000 + nanos // 1000)
     ended = _read_state(wire.ended)
     if ended.__class__ is NotUnderstood:
-        new, ended = ended, running  # type: ignore[assignment] # its class was just looked at
+        new, ended = ended, running
     elif ended.type < _COMPLETED:  # type: ignore[union-attr] # the other class
         new = NotUnderstood("ends_in_terminal_state", f"A run does not end as {ended.name}.")  # type: ignore[union-attr] # the same
     make = tuple.__new__

@@ -394,7 +394,7 @@ def _first_of_run(
     if what.__class__ is NewRun:
         return _create(uow, session_id, what)
     if what.__class__ is ShortRun:
-        return _create_short_run(uow, session_id, what)  # type: ignore[arg-type] # just looked at
+        return _create_short_run(uow, session_id, what)
     if what.__class__ is NotUnderstood:
         return Objection(VerdictKind.REJECTED, *what)
     if not run_id:
