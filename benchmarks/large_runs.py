@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 from tests.support.memory import forget_peak, peak_mib
 
 from benchmarks.databases import databases
-from flowspan_service.app.reports import ApplyReport, NotUnderstood, ReportedEvent
+from flowspan_service.app.reported_events import NotUnderstood, ReportedEvent
+from flowspan_service.app.reports import ApplyReport
 from flowspan_service.app.sessions import OpenSession
 from flowspan_service.domain.artifacts import ArtifactChange, NewArtifact
 from flowspan_service.domain.logs import LogEntry

@@ -87,7 +87,8 @@ def encoding(runs: int) -> dict[str, float]:
 
 def emitting(runs: int) -> dict[str, float]:
     """Measure one event for the caller, and a task of three events for the reporter's thread."""
-    emit_us, build_us = [], []
+    emit_us: list[float] = []
+    build_us: dict[bool, list[float]] = {False: [], True: []}
     for _ in range(runs):
         reporter = Reporter(Config(home=Path("/nowhere")))
         # Pretend that the thread is busy, so that only the caller's cost is measured.
@@ -98,20 +99,27 @@ def emitting(runs: int) -> dict[str, float]:
         for _ in range(COUNT):
             emit(event)
         emit_us.append((time.thread_time() - start) / COUNT * 1e6)
-        intake = Intake()
-        for number in range(COUNT // 3):
-            intake.states.extend(_task(number, "flow"))
-        builder = Builder(intake, lambda event, error: None)
-        start = time.thread_time()
-        after = 0
-        while builder:
-            batch, _ = builder.build(after)
-            after = batch.last if batch is not None else after
-        build_us.append((time.thread_time() - start) / (COUNT // 3) * 1e6)
+        for joins, times in build_us.items():
+            times.append(_built_us(joins=joins))
     return {
         "emit, caller's side (µs)": statistics.median(emit_us),
-        "build, reporter's side, a task of three events (µs)": statistics.median(build_us),
+        "build, reporter's side, a task of three events (µs)": statistics.median(build_us[False]),
+        "build, reporter's side, the same as one event (µs)": statistics.median(build_us[True]),
     }
+
+
+def _built_us(*, joins: bool) -> float:
+    """Return the time to build the batches of tasks, for each task."""
+    intake = Intake()
+    for number in range(COUNT // 3):
+        intake.states.extend(_task(number, "flow"))
+    builder = Builder(intake, lambda event, error: None)
+    start = time.thread_time()
+    after = 0
+    while builder:
+        batch, _ = builder.build(after, joins=joins)
+        after = batch.last if batch is not None else after
+    return (time.thread_time() - start) / (COUNT // 3) * 1e6
 
 
 def acked(config: Config, runs: int) -> dict[str, float]:

@@ -3,8 +3,11 @@
 The batches are serialized beforehand, so that the sender uses little CPU. They resemble those
 of a flow that calls tasks one after the other: each task is created PENDING, then enters
 RUNNING and COMPLETED. With `--spread N`, these three events are N batches apart, as in a flow
-with many concurrent tasks; runs are then updated instead of being written once. The clock runs
-from the first batch to the last ack. Afterwards a query verifies that everything is stored.
+with many concurrent tasks; runs are then updated instead of being written once. With `--joined`,
+they are one event (RunCompleted), as the Python client sends it. The clock runs from the first
+batch to the last ack. Afterwards a query verifies that everything is stored.
+
+For a service that this program starts, the CPU time of its process for each task is printed, too.
 """
 
 from __future__ import annotations
@@ -12,12 +15,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import queue
 import statistics
 import sys
 import time
 import uuid
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
@@ -63,7 +68,7 @@ class Load:
         batches: The frames, each with the sequence number of its last event.
     """
 
-    def __init__(self, *, tasks: int, batch_size: int, spread: int) -> None:
+    def __init__(self, *, tasks: int, batch_size: int, spread: int, joined: bool) -> None:
         new_id = IdMaker()
         self.session_id = new_id()
         self.flow_run_id = new_id()
@@ -72,13 +77,30 @@ class Load:
             _created(self.flow_run_id, report_pb2.RUN_KIND_FLOW, "ingest", None),
             _entered(self.flow_run_id, state_pb2.STATE_TYPE_RUNNING),
         ]
-        events += self._task_events(new_id, tasks, spread * batch_size)
+        if joined:
+            events += self._joined_events(new_id, tasks)
+            batch_size //= PER_TASK
+        else:
+            events += self._task_events(new_id, tasks, spread * batch_size)
         self.batches: list[tuple[int, bytes]] = []
+        last = 0
         for start in range(0, len(events), batch_size):
             some = events[start : start + batch_size]
-            batch = report_pb2.Batch(first_sequence=start + 1, events=some)
+            batch = report_pb2.Batch(first_sequence=last + 1, events=some)
             frame = report_service_pb2.ReportRequest(batch=batch)
-            self.batches.append((start + len(some), frame.SerializeToString()))
+            last += sum(PER_TASK if each.HasField("run_completed") else 1 for each in some)
+            self.batches.append((last, frame.SerializeToString()))
+
+    def _joined_events(self, new_id: IdMaker, tasks: int) -> Iterator[report_pb2.Event]:
+        completed = state_pb2.STATE_TYPE_COMPLETED
+        for number in range(tasks):
+            run_id = new_id()
+            created = _created(run_id, report_pb2.RUN_KIND_TASK, "work", self.flow_run_id, number)
+            event = report_pb2.Event()
+            event.run_completed.created.CopyFrom(created.run_created)
+            event.run_completed.start_time.FromNanoseconds(time.time_ns())
+            event.run_completed.ended.CopyFrom(_entered(run_id, completed).state_entered.state)
+            yield event
 
     def _task_events(
         self, new_id: IdMaker, tasks: int, distance: int
@@ -172,14 +194,25 @@ def _entered(run_id: str, state_type: int) -> report_pb2.Event:
     )
 
 
-def measure(address: str, *, tasks: int, batch_size: int, spread: int) -> float:
+def measure(
+    address: str, *, tasks: int, batch_size: int, spread: int, joined: bool = False
+) -> float:
     """Return the transitions per second over one stream of a new session."""
-    load = Load(tasks=tasks, batch_size=batch_size, spread=spread)
+    load = Load(tasks=tasks, batch_size=batch_size, spread=spread, joined=joined)
     with grpc.insecure_channel(address) as channel:
         taken_s = send(channel, load)
         found = stored_tasks(channel, load)
         assert found == tasks, f"{found} of {tasks} tasks are stored"
     return load.transitions / taken_s
+
+
+def _cpu_s(process_id: int) -> float:
+    """Return the CPU time of a process in seconds; 0 where /proc does not tell."""
+    try:
+        fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> int:
@@ -190,20 +223,34 @@ def main() -> int:
     parser.add_argument("--tasks", type=int, default=50_000)
     parser.add_argument("--batch-size", type=int, default=1_000)
     parser.add_argument("--spread", type=int, default=0, help="batches between a task's events")
+    parser.add_argument("--joined", action="store_true", help="one event for each task")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     flags = parser.parse_args()
+    cpu_us = None
     with contextlib.ExitStack() as stack:
-        address = flags.address or stack.enter_context(running_service(flags.db)).address
+        service = None if flags.address else stack.enter_context(running_service(flags.db))
+        address = flags.address or service.address
+        began_s = _cpu_s(service.process_id) if service is not None else 0.0
         rates = [
-            measure(address, tasks=flags.tasks, batch_size=flags.batch_size, spread=flags.spread)
+            measure(
+                address,
+                tasks=flags.tasks,
+                batch_size=flags.batch_size,
+                spread=flags.spread,
+                joined=flags.joined,
+            )
             for _ in range(flags.rounds)
         ]
+        if service is not None and (ended_s := _cpu_s(service.process_id)):
+            cpu_us = (ended_s - began_s) / (flags.rounds * flags.tasks) * 1e6
     median = statistics.median(rates)
     if flags.json:
-        print(json.dumps({"transitions_per_s": median, "rates": rates}))
+        print(json.dumps({"transitions_per_s": median, "rates": rates, "cpu_us_per_task": cpu_us}))
     else:
         print(f"{median:,.0f} transitions/s (of {', '.join(f'{rate:,.0f}' for rate in rates)})")
+        if cpu_us is not None:
+            print(f"{cpu_us:.1f} µs of the service's CPU for each task")
     return 0
 
 

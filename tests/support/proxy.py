@@ -32,8 +32,7 @@ class Proxy:
     """
 
     def __init__(self, target: str) -> None:
-        host, _, port = target.rpartition(":")
-        self._target = (host, int(port))
+        self.retarget(target)
         self.cut_after: Callable[[], int | None] = lambda: None
         self.is_swallowing = False
         self.delay_s = 0.0
@@ -65,6 +64,11 @@ class Proxy:
         self.cut()
         self._thread.join()
         self._listener.close()
+
+    def retarget(self, target: str) -> None:
+        """Forward later connections to another service, at ``host:port``."""
+        host, _, port = target.rpartition(":")
+        self._target = (host, int(port))
 
     def cut(self) -> None:
         """Cut all open connections."""

@@ -67,6 +67,19 @@ def whole_run(run_id: str, **fields: Any) -> list[report_pb2.Event]:
     return [created(run_id, **fields), entered(run_id, "RUNNING"), entered(run_id, "COMPLETED")]
 
 
+def short_run(run_id: str, end: str = "COMPLETED", **fields: Any) -> report_pb2.Event:
+    """Return the one event of a complete run."""
+    completed = report_pb2.RunCompleted(
+        created=created(run_id, **fields).run_created, start_time=now(), ended=state(end)
+    )
+    return report_pb2.Event(run_completed=completed)
+
+
+def sequences_of(*events: report_pb2.Event) -> int:
+    """Return the number of sequences that events take."""
+    return sum(3 if event.HasField("run_completed") else 1 for event in events)
+
+
 class ReportStream:
     """One connection of a session. Sends Hello at once; `welcome` has the answer.
 
@@ -98,7 +111,7 @@ class ReportStream:
         """Send a batch of events; return the sequence of the last."""
         batch = report_pb2.Batch(first_sequence=self.next_sequence, events=events)
         self.send(batch=batch)
-        self.next_sequence += len(events)
+        self.next_sequence += sequences_of(*events)
         return self.next_sequence - 1
 
     def receive(self, kind: str) -> Any:

@@ -48,6 +48,7 @@ class Backlog:
         self._builder = Builder(intake, _bad_event)
         self._flushes: list[FlushRequest] = []
         self._flushes_built = 0
+        self._joins = False
 
     @property
     def has_unbuilt(self) -> bool:
@@ -96,7 +97,9 @@ class Backlog:
 
     def build(self, share: Share | None = None) -> None:
         """Build one batch from the queued events, or from a share of them."""
-        batch, passed = self._builder.build(self.outbox.built, share)
+        # A share goes to the spool, whose batches must suit every service.
+        joins = self._joins and share is None
+        batch, passed = self._builder.build(self.outbox.built, share, joins=joins)
         if batch is not None:
             self.outbox.add(batch)
         self._passed(passed)
@@ -124,10 +127,19 @@ class Backlog:
         self.outbox.ack(up_to)
         self.spool.tidy(self.outbox)
 
-    def resume(self, after: int) -> None:
-        """Resume the session on a new connection, after this event."""
+    def resume(self, after: int, *, joins: bool = False) -> None:
+        """Resume the session on a new connection.
+
+        Args:
+            after: The last sequence that the service has stored.
+            joins: True if the service knows the event that joins those of a short run.
+        """
+        self._joins = joins
         outbox = self.outbox
         outbox.rewind()
+        if not joins:
+            for batch in outbox:
+                outbox.expand(batch)
         if after < outbox.acked:
             count = outbox.acked - after
             logger.warning(
@@ -147,6 +159,7 @@ class Backlog:
         if data is None:
             return False
         self.outbox.load(batch, data)
+        batch.has_short_runs = False
         return True
 
     def resolve_flushes(self) -> None:

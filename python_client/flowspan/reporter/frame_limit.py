@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from flowspan.reporter.encoding.events import batch_bytes, batch_frame
-from flowspan.reporter.encoding.protobuf import varint
+from flowspan.reporter.encoding.single_events import item_of, single_events
 from flowspan.reporter.placeholders import PLACEHOLDER
 from flowspan.v1 import report_pb2
 
@@ -93,11 +93,12 @@ class FrameLimit:
         first = following = batch.first_sequence
         items: list[bytes] = []
         size = _OVERHEAD_BYTES
-        for event in batch.events:
-            item = _item(event.SerializeToString())
+        # One event for each sequence, so that the parts can be counted.
+        for event in single_events(batch):
+            item = item_of(event.SerializeToString())
             if len(item) + _OVERHEAD_BYTES > largest:
                 self._lose(following)
-                item = _item(PLACEHOLDER)
+                item = item_of(PLACEHOLDER)
             if items and size + len(item) > self._target:
                 yield following - 1, batch_bytes(first, items)
                 first, items, size = following, [], _OVERHEAD_BYTES
@@ -110,7 +111,3 @@ class FrameLimit:
         if sequence not in self._lost:
             self._lost.add(sequence)
             self._on_lost(sequence)
-
-
-def _item(event: bytes) -> bytes:
-    return b"\x12" + varint(len(event)) + event

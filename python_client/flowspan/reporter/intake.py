@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from flowspan.core.events import ARTIFACT, CREATED, LOG, STATE
 from flowspan.reporter.encoding.events import Encoder, batch_bytes
 from flowspan.reporter.outbox import Batch
+from flowspan.reporter.short_runs import ShortRuns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -180,13 +181,14 @@ class Builder:
         return self._pieces is not None
 
     def build(
-        self, after: int, share: Share | None = None
+        self, after: int, share: Share | None = None, *, joins: bool = False
     ) -> tuple[Batch | None, list[FlushRequest]]:
         """Build one batch from the queued events, states before logs.
 
         Args:
             after: The last sequence that was assigned.
             share: The number of events to take, decremented for each one taken; None for all.
+            joins: True to report each short run as one event (see `flowspan.reporter.short_runs`).
 
         Returns:
             The batch, or None if there is nothing to build; and the flush requests whose marks have
@@ -195,12 +197,15 @@ class Builder:
         items: list[bytes] = []
         self._passed = []
         share = share or Share(self._intake)
-        size = self._take_states(items, after, share)
+        short_runs = ShortRuns(self._encoder, items, self._on_bad_event) if joins else None
+        size = self._take_states(items, after, share, short_runs)
         if size is not None:
             self._take_logs(items, size, after, share)
         if not items:
             return None, self._passed
-        return Batch(after + 1, after + len(items), batch_bytes(after + 1, items)), self._passed
+        batch = Batch(after + 1, after + len(items), batch_bytes(after + 1, items))
+        batch.has_short_runs = short_runs is not None and short_runs.has_joined
+        return batch, self._passed
 
     def discard_logs(self, after: int) -> tuple[int, list[FlushRequest]]:
         """Discard the queued logs, because there is no space for them.
@@ -234,10 +239,14 @@ class Builder:
             count += 1
         return count
 
-    def _take_states(self, items: list[bytes], after: int, share: Share) -> int | None:
+    def _take_states(
+        self, items: list[bytes], after: int, share: Share, short_runs: ShortRuns | None
+    ) -> int | None:
         """Take states; return their total size, or None if the batch became full first."""
         queue = self._intake.states
-        encode_state, encode_created = self._encoder.state, self._encoder.created
+        encoder = self._encoder if short_runs is None else short_runs
+        encode_state, encode_created = encoder.state, encoder.created
+        flushes: list[FlushRequest] = []
         size = taken = 0
         count = min(share.states, MAX_BATCH_EVENTS)
         while taken < count and size < MAX_BATCH_BYTES:
@@ -247,22 +256,36 @@ class Builder:
             try:
                 if code == STATE:
                     item = encode_state(event)
+                    if not item and short_runs is not None:
+                        size += short_runs.grown
                 elif code == FLUSH:
-                    self._mark(event[1], after + len(items))
+                    flushes.append(event[1])
                     continue
                 elif code == CREATED:
                     item = encode_created(event)
                 else:
-                    self._intake.took_artifact(event)
-                    item = self._encoder.rare(event)
+                    item = self._take_artifact(event, short_runs)
             except Exception as error:  # noqa: BLE001 - a bad event must not stop the reporter
                 self._on_bad_event(event, error)
                 continue
             items.append(item)
             size += len(item)
         share.states -= taken
+        if short_runs is not None:
+            short_runs.finish()
+        # Only now: the events before the mark of a flush may have moved behind others. All are in
+        # the same batch.
+        for request in flushes:
+            self._mark(request, after + len(items))
         is_full = size >= MAX_BATCH_BYTES or taken == MAX_BATCH_EVENTS
         return None if is_full else size
+
+    def _take_artifact(self, event: Event, short_runs: ShortRuns | None) -> bytes:
+        self._intake.took_artifact(event)
+        item = self._encoder.rare(event)
+        if short_runs is not None and event[0] == ARTIFACT:
+            short_runs.leave(event[2])
+        return item
 
     def _take_logs(self, items: list[bytes], size: int, after: int, share: Share) -> None:
         """Take logs in order, beginning with the rest of a long record."""

@@ -25,6 +25,7 @@ from flowspan.reporter.commands import decode
 from flowspan.reporter.encoding.events import GOODBYE_FRAME, HEARTBEAT_FRAME
 from flowspan.reporter.frame_limit import FrameLimit
 from flowspan.reporter.intake import NO_CONNECTION_YET
+from flowspan.reporter.short_runs import CAPABILITY
 from flowspan.reporter.spool.orphans import adopt_spools
 from flowspan.reporter.spool.run_starts import Starts
 from flowspan.reporter.transport.connector import Connected, Connector
@@ -312,9 +313,10 @@ class Loop:
         self._selector.register(self._link, selectors.EVENT_READ)
         self.welcome = connected.welcome
         self._taken_at = self._last_frame_at = self._last_answer_at = clock.monotonic()
+        welcome = connected.welcome
         acked = self.backlog.outbox.acked
-        self.backlog.resume(connected.welcome.resume_after)
-        self._limit.connected(connected.welcome.max_frame_bytes)
+        self.backlog.resume(welcome.resume_after, joins=CAPABILITY in welcome.capabilities)
+        self._limit.connected(welcome.max_frame_bytes)
         self.trouble = ""
         self.is_hopeless = False
         self._is_of_use = False

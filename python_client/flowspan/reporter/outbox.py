@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from flowspan.reporter.encoding.single_events import expanded
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -23,9 +25,10 @@ class Batch:
         size: The size of those bytes.
         offset: The position in the spool, of one record or of several consecutive ones; None if it
             is not there.
+        has_short_runs: True if it has events that only some services know (RunCompleted).
     """
 
-    __slots__ = ("data", "first", "last", "offset", "size")
+    __slots__ = ("data", "first", "has_short_runs", "last", "offset", "size")
 
     def __init__(self, first: int, last: int, data: bytes) -> None:
         self.first = first
@@ -33,6 +36,7 @@ class Batch:
         self.data: bytes | None = data
         self.size = len(data)
         self.offset: int | None = None
+        self.has_short_runs = False
 
 
 class Outbox:
@@ -117,6 +121,16 @@ class Outbox:
         """Restore or replace a batch's bytes."""
         self.memory_bytes += len(data) - (batch.size if batch.data is not None else 0)
         batch.data, batch.size = data, len(data)
+
+    def expand(self, batch: Batch) -> None:
+        """Replace the events that only some services know, before another service may get them."""
+        if not batch.has_short_runs or batch.data is None:
+            return
+        size = batch.size
+        self.load(batch, expanded(batch.data))
+        batch.has_short_runs = False
+        if batch in self._sent:
+            self.sent_bytes += batch.size - size
 
     def join_last(self, *, max_events: int, max_bytes: int) -> None:
         """Join the last two batches if both are small and only on disk.

@@ -7,13 +7,13 @@ with REJECTED and skips it.
 from __future__ import annotations
 
 from flowspan.reporter.encoding.events import batch_bytes
-from flowspan.reporter.encoding.protobuf import varint
+from flowspan.reporter.encoding.single_events import item_of, single_events
 from flowspan.v1 import report_pb2
 
 PLACEHOLDER = b"\xc2\x3e\x00"
 """A flowspan.v1.Event that contains only an empty message as field 1000."""
 
-_ITEM = b"\x12" + varint(len(PLACEHOLDER)) + PLACEHOLDER
+_ITEM = item_of(PLACEHOLDER)
 
 
 def placeholder_items(count: int) -> bytes:
@@ -30,10 +30,8 @@ def without_event(batch: bytes, sequence: int) -> bytes | None:
     """Return the batch with a placeholder for one event; None if the event is not in it."""
     message = report_pb2.Batch.FromString(batch)
     index = sequence - message.first_sequence
-    if not 0 <= index < len(message.events):
+    items = [item_of(event.SerializeToString()) for event in single_events(message)]
+    if not 0 <= index < len(items):
         return None
-    items = []
-    for place, event in enumerate(message.events):
-        data = PLACEHOLDER if place == index else event.SerializeToString()
-        items.append(b"\x12" + varint(len(data)) + data)
+    items[index] = _ITEM
     return batch_bytes(message.first_sequence, items)

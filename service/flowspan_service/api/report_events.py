@@ -15,7 +15,7 @@ from flowspan_service.api.payloads import check_payload, payload_of, stored_payl
 from flowspan_service.api.run_details import read_details
 from flowspan_service.api.states import check_failure
 from flowspan_service.api.traces import check_trace, new_trace
-from flowspan_service.app.reports import NotUnderstood
+from flowspan_service.app.reported_events import SHORT_RUN_SEQUENCES, NotUnderstood, ShortRun
 from flowspan_service.domain.errors import InvalidFieldError, ServiceError, TooLargeError
 from flowspan_service.domain.logs import LogEntry
 from flowspan_service.domain.rules.transitions import ProposedTransition
@@ -27,13 +27,15 @@ if TYPE_CHECKING:
     from flowspan.v1.log_pb2 import LogRecord
     from flowspan.v1.payload_pb2 import Payload as WirePayload
     from flowspan.v1.state_pb2 import State as WireState
-    from flowspan_service.app.reports import ReportedEvent
+    from flowspan_service.app.reported_events import ReportedEvent
     from flowspan_service.domain.payloads import Payload
 
 # Plain numbers: reading a member of an enum from its class costs as much as a small function.
 _REPORTED = int(Cause.REPORTED)
 _FLOW, _TASK = int(RunKind.FLOW), int(RunKind.TASK)
 _NAMES = {int(key): value for key, value in DEFAULT_NAMES.items()}
+_RUNNING = int(StateType.RUNNING)
+_RUNNING_NAME = DEFAULT_NAMES[StateType.RUNNING]
 _FAILED, _CRASHED, _COMPLETED, _SCHEDULED = (
     int(StateType.FAILED),
     int(StateType.CRASHED),
@@ -49,7 +51,9 @@ _MAX_ATTEMPT = 1_000_000
 _INFO = 20
 
 
-def read_batch(batch: report_pb2.Batch) -> tuple[list[ReportedEvent], list[str]]:
+def read_batch(  # noqa: C901 - the hot path: a call would take as long as what it does
+    batch: report_pb2.Batch,
+) -> tuple[list[ReportedEvent], list[str]]:
     """Return the events of a batch, and the ids of the runs that they need.
 
     Raises:
@@ -62,6 +66,7 @@ def read_batch(batch: report_pb2.Batch) -> tuple[list[ReportedEvent], list[str]]
     append, read_state, new_wish = events.append, _read_state, tuple.__new__
     is_id = checks.is_id
     ids: set[str] = set()
+    further = 0
     try:
         for event in wire_events:
             if event.HasField("state_entered"):
@@ -81,12 +86,18 @@ def read_batch(batch: report_pb2.Batch) -> tuple[list[ReportedEvent], list[str]]
                     append((run_id, new_wish(ProposedTransition, (state, attempt, _REPORTED))))
             elif event.HasField("run_created"):
                 append(_read_created(event.run_created, ids))
+            elif event.HasField("run_completed"):
+                append(_read_completed(event.run_completed, ids))
+                further += SHORT_RUN_SEQUENCES - 1
             elif event.HasField("log"):
                 append(_read_log(event.log, ids))
             else:
                 append(_read_rare(event, ids))
     except ServiceError as error:
-        raise _with_sequence(error, batch.first_sequence + len(events)) from None
+        place = len(events)
+        sequence = batch.first_sequence + place + further + _part_refused(wire_events[place])
+        raise _with_sequence(error, sequence) from None
+    _check_size(batch.first_sequence, len(events) + further)
     return events, list(ids)
 
 
@@ -95,7 +106,7 @@ def _check_size(first_sequence: int, count: int) -> None:
         raise checks.invalid("batch.first_sequence", "is required, and counts from 1")
     if count > limits.MAX_UNACKED_EVENTS:
         raise TooLargeError(
-            f"batch.events: {count} events exceed the limit of {limits.MAX_UNACKED_EVENTS}",
+            f"batch.events: {count} sequences exceed the limit of {limits.MAX_UNACKED_EVENTS}",
             field="batch.events",
         )
 
@@ -197,6 +208,45 @@ def _read_created(wire: report_pb2.RunCreated, ids: set[str]) -> ReportedEvent:
         ),
     )
     return run_id, new
+
+
+def _read_completed(wire: report_pb2.RunCompleted, ids: set[str]) -> ReportedEvent:
+    run_id, new = _read_created(wire.created, ids)
+    time = wire.start_time
+    seconds, nanos = time.seconds, time.nanos
+    if not (0 < seconds <= _MAX_SECONDS and 0 <= nanos <= 999_999_999):
+        checks.check_required_time(wire, "start_time", "start_time")
+    running = State(_RUNNING, _RUNNING_NAME, "", seconds * 1_000_000 + nanos // 1000)
+    ended = _read_state(wire.ended)
+    if ended.__class__ is NotUnderstood:
+        new, ended = ended, running
+    elif ended.type < _COMPLETED:  # type: ignore[union-attr] # the other class
+        new = NotUnderstood("ends_in_terminal_state", f"A run does not end as {ended.name}.")  # type: ignore[union-attr] # the same
+    make = tuple.__new__
+    short: ShortRun = make(
+        ShortRun,
+        (
+            new,
+            make(ProposedTransition, (running, 1, _REPORTED)),
+            make(ProposedTransition, (ended, 1, _REPORTED)),
+        ),
+    )
+    return run_id, short
+
+
+def _part_refused(event: report_pb2.Event) -> int:
+    """Return the sequence of a refused event's malformed part, counted from its first one."""
+    if not event.HasField("run_completed"):
+        return 0
+    wire = event.run_completed
+    try:
+        _read_created(wire.created, set())
+        checks.check_required_time(wire, "start_time", "start_time")
+    except InvalidFieldError as error:
+        return 1 if error.metadata.get("field") == "start_time" else 0
+    except ServiceError:
+        return 0
+    return 2
 
 
 def _check_family(parent_id: str, root_id: str, flow_run_id: str, ids: set[str]) -> None:

@@ -20,6 +20,7 @@ from flowspan_service.api.acks import acks, command_message
 from flowspan_service.api.checks import invalid, too_large
 from flowspan_service.api.parsing import FRAMES_SCANNED_ABOVE, parse
 from flowspan_service.api.report_events import read_batch
+from flowspan_service.app.reported_events import sequence_count
 from flowspan_service.app.reports import report_pieces
 from flowspan_service.app.sessions import ConnectionBroken, EndSession, RenewLease, taken_over
 from flowspan_service.domain.errors import BadSequenceError, ServiceError, StoppingError
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from flowspan_service.api.backend import Backend
-    from flowspan_service.app.reports import Applied, ApplyReport, ReportedEvent
+    from flowspan_service.app.reported_events import ReportedEvent
+    from flowspan_service.app.reports import Applied, ApplyReport
     from flowspan_service.domain.commands import Command
     from flowspan_service.domain.verdicts import Verdict
 
@@ -208,9 +210,10 @@ class ReportStream:
                 advice="Send the events after the last acknowledged one, without gaps.",
                 expected=str(self._next_sequence),
             )
-        self._next_sequence = max(self._next_sequence, first + len(events))
-        await self._wait_for_room(len(events), size)
-        self._unacked += len(events)
+        count = sequence_count(events)
+        self._next_sequence = max(self._next_sequence, first + count)
+        await self._wait_for_room(count, size)
+        self._unacked += count
         self._unacked_bytes += size
         self._renewed_at_us = self._backend.clock.monotonic_us()
         pieces = report_pieces(
@@ -222,8 +225,8 @@ class ReportStream:
             size_bytes=size,
         )
         for piece in pieces[:-1]:
-            self._submit(piece, len(piece.events))
-        self._submit(pieces[-1], len(pieces[-1].events), size)
+            self._submit(piece, piece.sequence_count)
+        self._submit(pieces[-1], pieces[-1].sequence_count, size)
 
     async def _wait_for_room(self, events: int, size: int) -> None:
         """Wait until this many more events and bytes may be queued. No frame is read until then."""

@@ -105,6 +105,7 @@ _FEATURES = {
     "cancel.v1",
     "fencing.v1",
     "payload_text.v1",
+    "run_completed.v1",
     "run_context.v1",
     "run_details.v1",
     "session_secrets.v1",

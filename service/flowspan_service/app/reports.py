@@ -1,19 +1,26 @@
 """Reports of sessions: batches of events, decided one by one and stored together.
 
-This is the hot path. An event is a pair: the id of a run, and a `NewRun`, `ProposedTransition`,
-`LogEntry`, `NewArtifact`, `ArtifactChange` or `NotUnderstood`. Plain tuples and slotted records
-keep the cost of an event at a few microseconds.
+This is the hot path; `app.reported_events` describes the events.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from flowspan_service.app.artifacts import apply_artifact_event
 from flowspan_service.app.cancellations import is_refused_below
 from flowspan_service.app.families import after_arrival, after_refusal
 from flowspan_service.app.ports import Unfinished
+from flowspan_service.app.reported_events import (
+    SHORT_RUN_SEQUENCES,
+    NotUnderstood,
+    ShortRun,
+    pieces_of,
+    run_ids_of,
+    sequence_count,
+    without_first,
+)
 from flowspan_service.app.sessions import Opened, OpenSession, require_session
 from flowspan_service.app.transitions import perform
 from flowspan_service.domain.artifacts import ArtifactChange, NewArtifact
@@ -35,9 +42,10 @@ from flowspan_service.domain.states import Cause
 from flowspan_service.domain.verdicts import Objection, Verdict, VerdictKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from flowspan_service.app.ports import Operation, UnitOfWork
+    from flowspan_service.app.reported_events import Happened, ReportedEvent
     from flowspan_service.domain.runs import Run
     from flowspan_service.domain.states import State
 
@@ -49,21 +57,9 @@ TOLD_CHARACTERS = 2_000
 """The maximum length of a state's message in a verdict."""
 
 _REPORTED = int(Cause.REPORTED)
+_FURTHER = SHORT_RUN_SEQUENCES - 1
 _ARTIFACT = Objection(VerdictKind.ACCEPTED, "", "")
 """A marker for events that the rules of artifacts decide, and not the state of a run."""
-
-
-class NotUnderstood(NamedTuple):
-    """An event of a newer client that this service does not know."""
-
-    rule: str
-    reason: str
-
-
-Happened = NewRun | ProposedTransition | LogEntry | NewArtifact | ArtifactChange | NotUnderstood
-
-ReportedEvent = tuple[str, Happened]
-"""The id of a run (empty for an event without one), and the event."""
 
 
 @dataclass(slots=True)
@@ -101,8 +97,8 @@ class ApplyReport:
     """
 
     __slots__ = (
-        *("applied", "connection_id", "events", "first_sequence", "run_ids", "session_id"),
-        *("size_bytes", "weight"),
+        *("applied", "connection_id", "events", "first_sequence", "run_ids", "sequence_count"),
+        *("session_id", "size_bytes", "weight"),
     )
 
     def __init__(
@@ -134,7 +130,8 @@ class ApplyReport:
         self.connection_id = connection_id
         self.size_bytes = size_bytes
         self.applied = applied
-        self.weight = 1 + len(events) + size_bytes // BYTES_PER_ROW
+        self.sequence_count = sequence_count(events)
+        self.weight = 1 + self.sequence_count + size_bytes // BYTES_PER_ROW
 
     def __call__(self, uow: UnitOfWork) -> Applied | Unfinished:
         """Apply the events until the transaction is full."""
@@ -147,7 +144,7 @@ class ApplyReport:
                 advice="Send the events after the last acknowledged one, without gaps.",
                 expected=str(session.last_sequence + 1),
             )
-        events = self.events[already:] if already else self.events
+        events = without_first(self.events, already) if already else self.events
         first = self.first_sequence + already
         applied = Applied(session.last_sequence)
         done = 0
@@ -156,7 +153,7 @@ class ApplyReport:
             done = _apply(uow, session.id, events, first, applied, fenced)
             if applied.verdicts:
                 uow.verdicts.add(session.id, applied.verdicts)
-            applied.up_to_sequence = session.last_sequence = first + done - 1
+            session.last_sequence = applied.up_to_sequence
         session.renew(uow.now_us)
         uow.sessions.save(session)
         told = applied
@@ -179,7 +176,7 @@ class ApplyReport:
         """Give the runs that waited for these ones their places; then go on with the outcome."""
         refused = {each.run_id for each in told.verdicts if each.rule == PARENT_IS_CANCELLED.rule}
         after_refusal(uow, list(refused))
-        created = [run_id for run_id, what in events if what.__class__ is NewRun]
+        created = [run_id for run_id, what in events if what.__class__ in (NewRun, ShortRun)]
         arrived = [run_id for run_id in created if run_id not in refused]
         return after_arrival(uow, arrived, outcome, session_id=self.session_id)
 
@@ -188,7 +185,7 @@ class ApplyReport:
             self.session_id,
             first_sequence=applied.up_to_sequence + 1,
             events=events,
-            run_ids=_run_ids(events),
+            run_ids=run_ids_of(events),
             connection_id=self.connection_id,
             size_bytes=self.size_bytes * len(events) // len(self.events),
             applied=applied,
@@ -282,36 +279,27 @@ def report_pieces(
 
     The arguments are those of ApplyReport.
     """
-    if len(events) <= PIECE_EVENTS:
-        piece = ApplyReport(
-            session_id,
-            first_sequence=first_sequence,
-            events=events,
-            run_ids=run_ids,
-            connection_id=connection_id,
-            size_bytes=size_bytes,
-        )
+    piece = ApplyReport(
+        session_id,
+        first_sequence=first_sequence,
+        events=events,
+        run_ids=run_ids,
+        connection_id=connection_id,
+        size_bytes=size_bytes,
+    )
+    if piece.sequence_count <= PIECE_EVENTS:
         return [piece]
     return [
         ApplyReport(
             session_id,
-            first_sequence=first_sequence + start,
-            events=(some := events[start : start + PIECE_EVENTS]),
-            run_ids=_run_ids(some),
+            first_sequence=first_sequence + before,
+            events=some,
+            run_ids=run_ids_of(some),
             connection_id=connection_id,
             size_bytes=size_bytes * len(some) // len(events),
         )
-        for start in range(0, len(events), PIECE_EVENTS)
+        for before, some in pieces_of(events, PIECE_EVENTS)
     ]
-
-
-def _run_ids(events: Sequence[ReportedEvent]) -> list[str]:
-    """Return the runs that events are about, and the parents of new ones."""
-    found = {run_id: None for run_id, _ in events if run_id}
-    for _, what in events:
-        if isinstance(what, NewRun) and what.parent_run_id:
-            found[what.parent_run_id] = None
-    return list(found)
 
 
 def _apply(  # noqa: C901 - the hot path: calls would take as long as what they do
@@ -324,13 +312,14 @@ def _apply(  # noqa: C901 - the hot path: calls would take as long as what they 
 ) -> int:
     """Apply events until the transaction is full; return their number, at least one.
 
-    `fenced` has the runs about which nothing that the session says is accepted; it may grow.
+    Sets the sequence and the verdicts of `applied`. `fenced` has the runs about which nothing that
+    the session says is accepted; it may grow.
     """
     find, add_transition, budget = uow.runs.get, uow.runs.add_transition, uow.budget
     logs: list[LogEntry] = []
     has_artifacts = False
     told: dict[str, State] = {}
-    entered = 0
+    entered = short_runs = 0
     sequence = first - 1
     # Usually no run is being deleted, and no event pays for the check.
     is_doomed = uow.deletions.covers if uow.deletions.begun() else None
@@ -348,6 +337,10 @@ def _apply(  # noqa: C901 - the hot path: calls would take as long as what they 
         elif run is None:
             objection = _first_of_run(uow, session_id, run_id, what, fenced)
             if objection is None:
+                if kind is ShortRun:
+                    short_runs += 1
+                    sequence += _FURTHER
+                    entered += _FURTHER
                 entered += 1
                 continue
         elif kind is ProposedTransition:
@@ -367,6 +360,16 @@ def _apply(  # noqa: C901 - the hot path: calls would take as long as what they 
         elif kind is LogEntry:
             logs.append(what)  # type: ignore[arg-type] # its class was just looked at
             continue
+        elif kind is ShortRun:
+            answers = _short_run_again(uow, session_id, run, what, applied, fenced)  # type: ignore[arg-type] # its class was just looked at
+            for part, objection in enumerate(answers, sequence):
+                if objection is None:
+                    entered += 1
+                else:
+                    applied.verdicts.append(_answer(objection, part, run_id, run, told))
+            short_runs += 1
+            sequence += _FURTHER
+            continue
         else:
             objection = _created_again(uow, session_id, run, what, applied, fenced)  # type: ignore[arg-type] # the other classes
         if objection is _ARTIFACT:
@@ -377,9 +380,13 @@ def _apply(  # noqa: C901 - the hot path: calls would take as long as what they 
             if objection is None:
                 continue
         applied.verdicts.append(_answer(objection, sequence, run_id, run, told))
+        if kind is ShortRun:
+            short_runs += 1
+            sequence += _FURTHER
     uow.logs.add(logs)
     applied.transition_count = entered
-    return sequence + 1 - first
+    applied.up_to_sequence = sequence
+    return sequence + 1 - first - _FURTHER * short_runs
 
 
 def _artifact_ids(events: Sequence[ReportedEvent]) -> list[str]:
@@ -416,17 +423,30 @@ def _first_of_run(
 ) -> Objection | None:
     """Decide about an event whose run does not exist; None if the event created it."""
     if what.__class__ is NewRun:
-        objection = _create(uow, session_id, what, fenced)
-        if objection is PARENT_IS_CANCELLED:
-            # Its process may report more about the run, and runs that it calls, before it stops.
-            uow.fences.add(session_id, run_id)
-            fenced.add(run_id)
-        return objection
+        return _fence_refused(
+            uow, session_id, run_id, _create(uow, session_id, what, fenced), fenced
+        )
+    if what.__class__ is ShortRun:
+        objection = _create_short_run(uow, session_id, what, fenced)
+        return _fence_refused(uow, session_id, run_id, objection, fenced)
     if what.__class__ is NotUnderstood:
         return Objection(VerdictKind.REJECTED, *what)
     if not run_id:
         return _ARTIFACT
     return RUN_WAS_DELETED if uow.deletions.was_deleted(run_id) else RUN_IS_UNKNOWN
+
+
+def _fence_refused(
+    uow: UnitOfWork, session_id: str, run_id: str, objection: Objection | None, fenced: set[str]
+) -> Objection | None:
+    """Fence the session off a run that was refused below a cancelled one.
+
+    Its process may report more about the run, and runs that it calls, before it stops.
+    """
+    if objection is PARENT_IS_CANCELLED:
+        uow.fences.add(session_id, run_id)
+        fenced.add(run_id)
+    return objection
 
 
 def _create(uow: UnitOfWork, session_id: str, new: NewRun, fenced: set[str]) -> Objection | None:
@@ -463,6 +483,58 @@ def _create_before_parent(
     uow.runs.add(run)
     uow.families.wait_for_parent(run)
     return None
+
+
+def _create_short_run(
+    uow: UnitOfWork, session_id: str, short: ShortRun, fenced: set[str]
+) -> Objection | None:
+    """Create a run and let it end; None if that was done.
+
+    Without the creation, the states are not considered: they would be about no run. A new run has
+    no state that a rule compares them with, so no rule objects to RUNNING and an end.
+    """
+    new, running, ended = short
+    if new.__class__ is NotUnderstood:
+        return Objection(VerdictKind.REJECTED, *new)
+    objection = _create(uow, session_id, new, fenced)  # type: ignore[arg-type] # the other class
+    if objection is not None:
+        return objection
+    run = uow.runs.get(new.id)  # type: ignore[union-attr] # the other class
+    enter(run, running)  # type: ignore[arg-type] # it was just created
+    uow.runs.add_transition(run)  # type: ignore[arg-type] # it was just created
+    enter(run, ended)  # type: ignore[arg-type] # it was just created
+    uow.runs.add_transition(run)  # type: ignore[arg-type] # it was just created
+    return None
+
+
+def _short_run_again(
+    uow: UnitOfWork,
+    session_id: str,
+    run: Run,
+    short: ShortRun,
+    applied: Applied,
+    fenced: set[str],
+) -> Iterator[Objection | None]:
+    """Decide about a short run that exists, as about its three events one after the other.
+
+    If it is another run than the existing one, the states are not considered.
+    """
+    new, running, ended = short
+    objection = _created_again(uow, session_id, run, new, applied, fenced)
+    yield objection
+    if objection.kind != VerdictKind.DUPLICATE:
+        return
+    for proposed in (running, ended):
+        refusal = decide(run, proposed)
+        if run.session_id != session_id:
+            owner = uow.sessions.get(run.session_id) if run.session_id else None
+            refusal = decide_of_other_session(refusal, run, session_id, owner)
+        if refusal is None:
+            effects = enter(run, proposed)
+            run.session_id = session_id
+            uow.runs.add_transition(run)
+            perform(uow, effects)
+        yield refusal
 
 
 def _created_again(

@@ -126,6 +126,8 @@ class Spool:
         try:
             spool = self._open(missing[0].first)
             for batch in missing:
+                # The service that gets it from the spool may be an older one.
+                outbox.expand(batch)
                 if self._others_bytes + spool.size + batch.size > self._limit:
                     self._is_full = True
                     self.problem = (

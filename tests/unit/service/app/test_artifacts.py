@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from tests.support.memory_store import ManualClock, MemoryStore
 
-from flowspan_service.app.reports import Applied, ApplyReport, ReportedEvent
+from flowspan_service.app.reports import Applied, ApplyReport
 from flowspan_service.app.sessions import OpenSession
 from flowspan_service.domain.artifacts import ArtifactChange, NewArtifact
 from flowspan_service.domain.payloads import Payload
 from flowspan_service.domain.runs import NewRun, RunKind
 from flowspan_service.domain.states import State, StateType
 from flowspan_service.domain.verdicts import VerdictKind
+
+if TYPE_CHECKING:
+    from flowspan_service.app.reported_events import ReportedEvent
 
 
 @pytest.fixture

@@ -9,13 +9,8 @@ from tests.support.memory_store import ManualClock, MemoryStore
 
 from flowspan_service.app import reports
 from flowspan_service.app.ports import Unfinished
-from flowspan_service.app.reports import (
-    Applied,
-    ApplyReport,
-    NotUnderstood,
-    ReportedEvent,
-    report_pieces,
-)
+from flowspan_service.app.reported_events import NotUnderstood, ReportedEvent
+from flowspan_service.app.reports import Applied, ApplyReport, report_pieces
 from flowspan_service.app.sessions import EndSession, OpenSession, Reap
 from flowspan_service.domain.artifacts import ArtifactChange, NewArtifact
 from flowspan_service.domain.errors import (

@@ -21,6 +21,7 @@ from flowspan.core.events import (
 )
 from flowspan.reporter.encoding import events as wire
 from flowspan.reporter.encoding.protobuf import clipped, varint, varint5
+from flowspan.reporter.encoding.single_events import expanded
 from flowspan.reporter.placeholders import placeholder_batch, without_event
 from flowspan.v1 import report_pb2, report_service_pb2, state_pb2
 
@@ -175,6 +176,47 @@ def test_created_runs(
     )
     assert (run.state.type, run.state.name) == (state_pb2.STATE_TYPE_PENDING, "Pending")
     assert run.state.time.ToNanoseconds() == time_ns
+
+
+@given(
+    ids,
+    st.integers(6, 9),
+    texts,
+    texts,
+    st.tuples(times, times, times),
+    failures | st.binary(min_size=1) | st.none(),
+    st.sampled_from(["", "x", "y" * 200, "z" * 20_000]),
+)
+def test_short_runs(
+    run_id: str,
+    state_type: int,
+    name: str,
+    message: str,
+    times_ns: tuple[int, int, int],
+    detail: FailureInfo | bytes | None,
+    parameters: str,
+) -> None:
+    """Whatever their size, they expand to the events that they stand for."""
+    record = RunRecord(
+        run_id,
+        is_flow=False,
+        function_name="f",
+        run_name=name,
+        parent_run_id=None,
+        root_run_id=run_id,
+        flow_run_id=None,
+        parameters=parameters.encode() or None,
+    )
+    created = (CREATED, record, "Pending", times_ns[0])
+    running = (STATE, run_id, 1, 3, "Running", "", times_ns[1], None, None)
+    ended = (STATE, run_id, 1, state_type, name, message, times_ns[2], detail, None)
+    encoder = wire.Encoder()
+    item = encoder.completed(encoder.created(created), times_ns[1], ended)
+    joined = wire.batch_bytes(7, [item])
+    batch = report_pb2.Batch.FromString(joined)
+    assert [event.WhichOneof("event") for event in batch.events] == ["run_completed"]
+    expected = decode(created, running, ended, first=7)
+    assert list(report_pb2.Batch.FromString(expanded(joined)).events) == expected
 
 
 @given(ids, st.integers(0, 5), st.integers(0, 50), times, texts, texts, hex_ids, hex_ids)

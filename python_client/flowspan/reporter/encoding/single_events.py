@@ -1,0 +1,47 @@
+"""The events of an encoded batch, one for each sequence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowspan.reporter.encoding.events import batch_bytes
+from flowspan.reporter.encoding.protobuf import varint
+from flowspan.v1 import report_pb2, state_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def expanded(batch: bytes) -> bytes:
+    """Return the batch with three events in place of each RunCompleted, for any service.
+
+    The sequences stay the same.
+    """
+    message = report_pb2.Batch.FromString(batch)
+    items = [item_of(event.SerializeToString()) for event in single_events(message)]
+    return batch_bytes(message.first_sequence, items)
+
+
+def single_events(batch: report_pb2.Batch) -> Iterator[report_pb2.Event]:
+    """Yield the event of each sequence of a batch."""
+    for event in batch.events:
+        if event.HasField("run_completed"):
+            yield from _parts(event.run_completed)
+        else:
+            yield event
+
+
+def item_of(event: bytes) -> bytes:
+    """Encode an event as an item of a batch."""
+    return b"\x12" + varint(len(event)) + event
+
+
+def _parts(completed: report_pb2.RunCompleted) -> Iterator[report_pb2.Event]:
+    run_id = completed.created.run_id
+    running = state_pb2.State(
+        type=state_pb2.STATE_TYPE_RUNNING, name="Running", time=completed.start_time
+    )
+    yield report_pb2.Event(run_created=completed.created)
+    for state in (running, completed.ended):
+        entered = report_pb2.StateEntered(run_id=run_id, attempt=1, state=state)
+        yield report_pb2.Event(state_entered=entered)
