@@ -106,12 +106,19 @@ class Payload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """An error of user code, in a language-independent form."""
+    """An error of user code, in a language-independent form.
+
+    Attributes:
+        cause: The error that caused this one.
+        other_causes: Further errors that caused it or happened beside it, such as the members of
+            an exception group.
+    """
 
     type: str
     message: str = ""
     stack_trace: str = ""
     cause: Failure | None = None
+    other_causes: tuple[Failure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,8 +216,48 @@ class TraceContext:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunInput:
+    """A run whose result another run took, and the parameter that got it.
+
+    Attributes:
+        parameter: The parameter. A result inside a list or a dictionary counts for the parameter
+            that got the container. "wait_for" for a run that was only waited for.
+    """
+
+    run_id: UUID
+    parameter: str
+
+    @property
+    def id(self) -> UUID:
+        """Alias of `run_id`, under Prefect's name."""
+        return self.run_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeLocation:
+    """The place of a function in its source code.
+
+    Attributes:
+        file_path: The file; empty if unknown.
+        line: The line, from 1; 0 if unknown.
+        function: The full name of the function; empty if unknown.
+    """
+
+    file_path: str = ""
+    line: int = 0
+    function: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file_path}:{self.line}" if self.line else self.file_path
+        return f"{self.function} ({place})" if self.function and place else self.function or place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """Fields common to flow runs and task runs."""
+    """Fields common to flow runs and task runs.
+
+    A service older than 0.2 leaves out the last four.
+    """
 
     id: UUID
     name: str
@@ -226,6 +273,10 @@ class _Run:
     trace: TraceContext | None
     session_id: UUID | None
     transition_count: int
+    description: str = ""
+    max_attempts: int = 0
+    inputs: tuple[RunInput, ...] = ()
+    code: CodeLocation | None = None
 
     # Aliases under Prefect's names.
 
@@ -233,6 +284,14 @@ class _Run:
     def run_count(self) -> int:
         """The number of attempts that have started."""
         return self.attempt if self.started_at is not None else 0
+
+    @property
+    def task_inputs(self) -> dict[str, tuple[RunInput, ...]]:
+        """`inputs` by parameter. Parameters that took no result of a run are left out."""
+        by_parameter: dict[str, tuple[RunInput, ...]] = {}
+        for each in self.inputs:
+            by_parameter[each.parameter] = (*by_parameter.get(each.parameter, ()), each)
+        return by_parameter
 
     @property
     def created(self) -> datetime | None:
@@ -271,6 +330,10 @@ class FlowRun(_Run):
 
     Attributes:
         parameters: The validated arguments, or None; `parameters.json()` decodes them.
+        description: What the flow does, for people.
+        max_attempts: The largest number of attempts that the run can have; 0 if unknown.
+        inputs: The runs whose results it took.
+        code: The place of the flow's function in its source code; None if unknown.
         run_duration_s: The seconds spent in RUNNING (and, once started, in CANCELLING) over all
             attempts, up to the last transition.
     """
@@ -292,12 +355,21 @@ class TaskRun(_Run):
 
     Attributes:
         flow_run_id: The flow run that it belongs to; None for a task called outside flows.
+        parameters: A preview of the arguments, or None; `parameters.json()` decodes it. Long
+            values are shortened, and values without a JSON form are shown as their type.
+        task_version: The version of the task, as its author defines it; may be empty.
+        description: What the task does, for people.
+        max_attempts: The largest number of attempts that the run can have; 0 if unknown.
+        inputs: The runs whose results it took.
+        code: The place of the task's function in its source code; None if unknown.
         run_duration_s: The seconds spent in RUNNING (and, once started, in CANCELLING) over all
             attempts, up to the last transition.
     """
 
     task_name: str
     flow_run_id: UUID | None
+    task_version: str = ""
+    parameters: Payload | None = None
 
     @property
     def function_name(self) -> str:

@@ -52,6 +52,11 @@ class RunCreated:
         parameters: The arguments by parameter name; JSON-serializable values.
         trace: The run's span, if it has one.
         version: The version of the code.
+        description: What the flow or task does, at most 4 KiB.
+        max_attempts: The largest number of attempts that the run can have; 0 if unknown.
+        inputs: The runs whose results it takes, at most 1000.
+        code: The place of the function in its source code.
+        labels: Labels of the run, as `set_labels` would set them.
         at: The time of creation. A state with a time of its own keeps it.
     """
 
@@ -67,6 +72,11 @@ class RunCreated:
     parameters: Mapping[str, Any] | None = None
     trace: models.TraceContext | None = None
     version: str = ""
+    description: str = ""
+    max_attempts: int = 0
+    inputs: Iterable[models.RunInput] = ()
+    code: models.CodeLocation | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
     at: datetime = field(default_factory=_now)
 
 
