@@ -20,7 +20,6 @@ from flowspan.api.models import (
     ArtifactFilter,
     CancelAnswer,
     Change,
-    CodeLocation,
     Failure,
     Flow,
     FlowRun,
@@ -30,7 +29,6 @@ from flowspan.api.models import (
     Payload,
     Run,
     RunFilter,
-    RunInput,
     RunSnapshot,
     ServiceInfo,
     SnapshotEnd,
@@ -38,7 +36,6 @@ from flowspan.api.models import (
     StateAnswer,
     StateType,
     TaskRun,
-    TraceContext,
     Transition,
     TransitionCause,
     Variable,
@@ -56,6 +53,7 @@ from flowspan.api.report_events import (
     RunKind,
     StateEntered,
 )
+from flowspan.api.run_parts import CodeLocation, RunInput, TraceContext
 
 __all__ = [
     "Artifact",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from flowspan.api import models
+from flowspan.api.run_parts import CodeLocation, RunInput, TraceContext
 from flowspan.core.state_types import type_of_number
 from flowspan.v1 import failure_pb2, run_filter_pb2, state_pb2, watch_service_pb2
 
@@ -99,8 +100,8 @@ def state(message: state_pb2.State) -> models.State:
     )
 
 
-def _trace(message: trace_pb2.TraceContext) -> models.TraceContext:
-    return models.TraceContext(
+def _trace(message: trace_pb2.TraceContext) -> TraceContext:
+    return TraceContext(
         traceparent=message.traceparent,
         tracestate=message.tracestate,
         parent_span_id=message.parent_span_id,
@@ -132,14 +133,12 @@ def _common(message: flow_run_pb2.FlowRun | task_run_pb2.TaskRun) -> dict[str, A
     }
 
 
-def _input(message: run_input_pb2.RunInput) -> models.RunInput:
-    return models.RunInput(run_id=UUID(message.run_id), parameter=message.parameter)
+def _input(message: run_input_pb2.RunInput) -> RunInput:
+    return RunInput(run_id=UUID(message.run_id), parameter=message.parameter)
 
 
-def _code(message: code_location_pb2.CodeLocation) -> models.CodeLocation:
-    return models.CodeLocation(
-        file_path=message.file_path, line=message.line, function=message.function
-    )
+def _code(message: code_location_pb2.CodeLocation) -> CodeLocation:
+    return CodeLocation(file_path=message.file_path, line=message.line, function=message.function)
 
 
 def flow_run(message: flow_run_pb2.FlowRun) -> models.FlowRun:
@@ -366,9 +365,7 @@ def wire_failure(value: models.Failure | FailureInfo) -> failure_pb2.Failure:
     )
 
 
-def set_code(
-    message: code_location_pb2.CodeLocation, value: models.CodeLocation | RunDetails
-) -> None:
+def set_code(message: code_location_pb2.CodeLocation, value: CodeLocation | RunDetails) -> None:
     """Set a CodeLocation message."""
     message.file_path, message.line = value.file_path, value.line
     message.function = value.function

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from flowspan.api import models
+    from flowspan.api.run_parts import CodeLocation, RunInput, TraceContext
     from flowspan.core.states import State
 
     AnyState: TypeAlias = State | models.State | StateType
@@ -70,12 +71,12 @@ class RunCreated:
     state: AnyState = StateType.PENDING
     tags: Iterable[str] = ()
     parameters: Mapping[str, Any] | None = None
-    trace: models.TraceContext | None = None
+    trace: TraceContext | None = None
     version: str = ""
     description: str = ""
     max_attempts: int = 0
-    inputs: Iterable[models.RunInput] = ()
-    code: models.CodeLocation | None = None
+    inputs: Iterable[RunInput] = ()
+    code: CodeLocation | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     at: datetime = field(default_factory=_now)
 

@@ -12,8 +12,16 @@ VARIABLE = "FLOWSPAN_TASK_PARAMETERS_PREVIEW"
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("", 2048), ("true", 2048), ("1", 2048), ("false", 0), ("0", 0), ("off", 0)]
-    + [("64", 64), ("300", 300), ("65536", 65536)],
+    [
+        ("", 2048),
+        ("true", 2048),
+        ("1", 2048),
+        ("false", 0),
+        ("0", 0),
+        ("64", 64),
+        ("300", 300),
+        ("65536", 65536),
+    ],
 )
 def test_sizes_and_words(text: str, size: int) -> None:
     assert load({"HOME": "/nowhere", VARIABLE: text}).task_parameters_preview == size

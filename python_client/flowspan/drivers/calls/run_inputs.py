@@ -111,7 +111,7 @@ def link_inputs(span: RunSpan, inputs: tuple[RunInput, ...], map_number: int | N
 def preview_of(
     definition: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any], limit_bytes: int
 ) -> bytes | None:
-    """Return a preview of the arguments of a task run; None if there is none. Never raises.
+    """Return a preview of the arguments of a task run; None if it fails. Never raises.
 
     Args:
         definition: The task.

@@ -31,8 +31,7 @@ def inputs():
     print(made[0] == ids[0], set(made) == set(ids))
 
 
-if __name__ == "__main__":
-    inputs()
+inputs()
 
 # prints: {'a': 1, 'b': 0, 'c': 0}
 # prints: {'a': 1, 'b': 1, 'c': 2, 'wait_for': 1}
