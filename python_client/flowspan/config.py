@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core.limits import MAX_PREVIEW_BYTES
 from flowspan.core.result_options import SERIALIZER_NAMES
 from flowspan.exceptions import ConfigError
 from flowspan.home import find_home
@@ -23,6 +24,8 @@ _HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\[\]:/\s]+)):(\d{1,5})")
 _MAX_PORT = 65535
 _MAX_SECONDS = 1e8  # three years, which is near the maximum of the system's waits
 _MAX_DIGITS = 10
+MIN_PREVIEW_BYTES = 64
+DEFAULT_PREVIEW_BYTES = 2048
 _SHOWN_CHARACTERS = 200
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -59,6 +62,8 @@ class Config:
         task_runner_thread_pool_max_workers: Maximum number of concurrent tasks in a
             ThreadPoolTaskRunner without a limit of its own, and in flows without a task runner.
         task_runner_process_pool_max_workers: The same for a ProcessPoolTaskRunner.
+        task_parameters_preview: Maximum size of the preview of its arguments that is stored with a
+            task run, in bytes; 0 for none. ``true`` stands for 2048, ``false`` for 0.
         skip_retry_delays: For tests (docs/testing.md): True if retries begin at once. Their delays
             are still reported.
         local_idle_timeout_s: Time without clients after which the local service stops.
@@ -81,6 +86,7 @@ class Config:
     flush_timeout_s: float = 10.0
     task_runner_thread_pool_max_workers: int | None = None
     task_runner_process_pool_max_workers: int | None = None
+    task_parameters_preview: int = DEFAULT_PREVIEW_BYTES
     skip_retry_delays: bool = False
     local_idle_timeout_s: float = 300.0
 
@@ -227,6 +233,16 @@ def _size(text: str) -> int:
     return int(_number(text, 1, 2**62, "a number of bytes of at least 1"))
 
 
+def _preview_bytes(text: str) -> int:
+    least, most = MIN_PREVIEW_BYTES, MAX_PREVIEW_BYTES
+    if text.isdecimal() and len(text) <= _MAX_DIGITS and least <= int(text) <= most:
+        return int(text)
+    try:
+        return DEFAULT_PREVIEW_BYTES if _boolean(text) else 0
+    except ValueError:
+        raise ValueError(f"expected true, false or {least} to {most} bytes") from None
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
@@ -267,6 +283,7 @@ _CONVERTERS: dict[str, Callable[[str], object]] = {
     "flush_timeout_s": _seconds,
     "task_runner_thread_pool_max_workers": _count,
     "task_runner_process_pool_max_workers": _count,
+    "task_parameters_preview": _preview_bytes,
     "skip_retry_delays": _boolean,
     "local_idle_timeout_s": _seconds,
 }

@@ -17,7 +17,7 @@ from flowspan.core.retries import exponential_backoff
 from flowspan.core.transactions import load_public_with
 from flowspan.core.values.annotations import NotSet
 from flowspan.decorated import Decorated, options_in
-from flowspan.drivers.calls.span_links import Mapped, mapped_sources
+from flowspan.drivers.calls.run_inputs import Mapped, mapped_sources
 from flowspan.drivers.calls.sync import run_task
 from flowspan.drivers.futures.arguments import given_upstream
 from flowspan.drivers.futures.mapping import split_calls

@@ -36,7 +36,6 @@ from flowspan.api.models import (
     StateAnswer,
     StateType,
     TaskRun,
-    TraceContext,
     Transition,
     TransitionCause,
     Variable,
@@ -54,6 +53,7 @@ from flowspan.api.report_events import (
     RunKind,
     StateEntered,
 )
+from flowspan.api.run_parts import CodeLocation, RunInput, TraceContext
 
 __all__ = [
     "Artifact",
@@ -63,6 +63,7 @@ __all__ = [
     "CancelAnswer",
     "CancelCommand",
     "Change",
+    "CodeLocation",
     "Failure",
     "Flow",
     "FlowRun",
@@ -76,6 +77,7 @@ __all__ = [
     "RunCreated",
     "RunEvent",
     "RunFilter",
+    "RunInput",
     "RunKind",
     "RunSnapshot",
     "ServiceInfo",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from flowspan.api import models
+from flowspan.api.run_parts import CodeLocation, RunInput, TraceContext
 from flowspan.core.state_types import type_of_number
 from flowspan.v1 import failure_pb2, run_filter_pb2, state_pb2, watch_service_pb2
 
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
     from flowspan.core.events import FailureInfo
+    from flowspan.core.run_details import RunDetails
     from flowspan.v1 import (
         artifact_pb2,
+        code_location_pb2,
         flow_pb2,
         flow_run_pb2,
         label_pb2,
         log_pb2,
         payload_pb2,
+        run_input_pb2,
         system_service_pb2,
         task_run_pb2,
         trace_pb2,
@@ -68,12 +72,13 @@ def _wire_type(kind: models.StateType) -> str:
 
 
 def failure(message: failure_pb2.Failure) -> models.Failure:
-    """Return a failure with its chain of causes. The service limits the length of the chain."""
+    """Return a failure with its causes. The service limits their depth and number."""
     return models.Failure(
         type=message.type,
         message=message.message,
         stack_trace=message.stack_trace,
         cause=failure(message.cause) if message.HasField("cause") else None,
+        other_causes=tuple(map(failure, message.other_causes)),
     )
 
 
@@ -95,8 +100,8 @@ def state(message: state_pb2.State) -> models.State:
     )
 
 
-def _trace(message: trace_pb2.TraceContext) -> models.TraceContext:
-    return models.TraceContext(
+def _trace(message: trace_pb2.TraceContext) -> TraceContext:
+    return TraceContext(
         traceparent=message.traceparent,
         tracestate=message.tracestate,
         parent_span_id=message.parent_span_id,
@@ -121,7 +126,19 @@ def _common(message: flow_run_pb2.FlowRun | task_run_pb2.TaskRun) -> dict[str, A
         "trace": _trace(message.trace) if message.HasField("trace") else None,
         "session_id": identifier(message.session_id),
         "transition_count": message.transition_count,
+        "description": message.description,
+        "max_attempts": message.max_attempts,
+        "inputs": tuple(map(_input, message.inputs)),
+        "code": _code(message.code) if message.HasField("code") else None,
     }
+
+
+def _input(message: run_input_pb2.RunInput) -> RunInput:
+    return RunInput(run_id=UUID(message.run_id), parameter=message.parameter)
+
+
+def _code(message: code_location_pb2.CodeLocation) -> CodeLocation:
+    return CodeLocation(file_path=message.file_path, line=message.line, function=message.function)
 
 
 def flow_run(message: flow_run_pb2.FlowRun) -> models.FlowRun:
@@ -140,6 +157,8 @@ def task_run(message: task_run_pb2.TaskRun) -> models.TaskRun:
     return models.TaskRun(
         task_name=message.task_name,
         flow_run_id=identifier(message.flow_run_id),
+        task_version=message.task_version,
+        parameters=payload(message.parameters) if message.HasField("parameters") else None,
         **_common(message),
     )
 
@@ -336,13 +355,20 @@ def wire_state(
 
 
 def wire_failure(value: models.Failure | FailureInfo) -> failure_pb2.Failure:
-    """Return a failure with its chain of causes for the wire."""
+    """Return a failure with its causes for the wire."""
     return failure_pb2.Failure(
         type=value.type,
         message=value.message,
         stack_trace=value.stack_trace,
         cause=None if value.cause is None else wire_failure(value.cause),
+        other_causes=map(wire_failure, value.other_causes),
     )
+
+
+def set_code(message: code_location_pb2.CodeLocation, value: CodeLocation | RunDetails) -> None:
+    """Set a CodeLocation message."""
+    message.file_path, message.line = value.file_path, value.line
+    message.function = value.function
 
 
 def set_time(stamp: Timestamp, value: datetime, name: str) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from flowspan.api.run_parts import CodeLocation, RunInput, TraceContext
     from flowspan.results.trusted_storages import Trust
 
 
@@ -106,12 +107,19 @@ class Payload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """An error of user code, in a language-independent form."""
+    """An error of user code, in a language-independent form.
+
+    Attributes:
+        cause: The error that caused this one.
+        other_causes: Further errors that caused it or happened beside it, such as the members of
+            an exception group.
+    """
 
     type: str
     message: str = ""
     stack_trace: str = ""
     cause: Failure | None = None
+    other_causes: tuple[Failure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,23 +202,11 @@ class State(StateQuestions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TraceContext:
-    """The span of a run: W3C traceparent and tracestate, and the parent's span id."""
-
-    traceparent: str
-    tracestate: str = ""
-    parent_span_id: str = ""
-
-    @property
-    def trace_id(self) -> str:
-        """The trace id, 32 hex digits; empty if unknown."""
-        parts = self.traceparent.split("-")
-        return parts[1] if len(parts) >= 4 else ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """Fields common to flow runs and task runs."""
+    """Fields common to flow runs and task runs.
+
+    A service older than 0.2 leaves out the last four.
+    """
 
     id: UUID
     name: str
@@ -226,6 +222,10 @@ class _Run:
     trace: TraceContext | None
     session_id: UUID | None
     transition_count: int
+    description: str = ""
+    max_attempts: int = 0
+    inputs: tuple[RunInput, ...] = ()
+    code: CodeLocation | None = None
 
     # Aliases under Prefect's names.
 
@@ -233,6 +233,14 @@ class _Run:
     def run_count(self) -> int:
         """The number of attempts that have started."""
         return self.attempt if self.started_at is not None else 0
+
+    @property
+    def task_inputs(self) -> dict[str, tuple[RunInput, ...]]:
+        """`inputs` by parameter. Parameters that took no result of a run are left out."""
+        by_parameter: dict[str, tuple[RunInput, ...]] = {}
+        for each in self.inputs:
+            by_parameter[each.parameter] = (*by_parameter.get(each.parameter, ()), each)
+        return by_parameter
 
     @property
     def created(self) -> datetime | None:
@@ -271,6 +279,10 @@ class FlowRun(_Run):
 
     Attributes:
         parameters: The validated arguments, or None; `parameters.json()` decodes them.
+        description: What the flow does, for people.
+        max_attempts: The largest number of attempts that the run can have; 0 if unknown.
+        inputs: The runs whose results it took.
+        code: The place of the flow's function in its source code; None if unknown.
         run_duration_s: The seconds spent in RUNNING (and, once started, in CANCELLING) over all
             attempts, up to the last transition.
     """
@@ -292,12 +304,21 @@ class TaskRun(_Run):
 
     Attributes:
         flow_run_id: The flow run that it belongs to; None for a task called outside flows.
+        parameters: A preview of the arguments, or None; `parameters.json()` decodes it. Long
+            values are shortened, and values without a JSON form are shown as their type.
+        task_version: The version of the task, as its author defines it; may be empty.
+        description: What the task does, for people.
+        max_attempts: The largest number of attempts that the run can have; 0 if unknown.
+        inputs: The runs whose results it took.
+        code: The place of the task's function in its source code; None if unknown.
         run_duration_s: The seconds spent in RUNNING (and, once started, in CANCELLING) over all
             attempts, up to the last transition.
     """
 
     task_name: str
     flow_run_id: UUID | None
+    task_version: str = ""
+    parameters: Payload | None = None
 
     @property
     def function_name(self) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from flowspan.api import models
+    from flowspan.api.run_parts import CodeLocation, RunInput, TraceContext
     from flowspan.core.states import State
 
     AnyState: TypeAlias = State | models.State | StateType
@@ -52,6 +53,11 @@ class RunCreated:
         parameters: The arguments by parameter name; JSON-serializable values.
         trace: The run's span, if it has one.
         version: The version of the code.
+        description: What the flow or task does, at most 4 KiB.
+        max_attempts: The largest number of attempts that the run can have; 0 if unknown.
+        inputs: The runs whose results it takes, at most 1000.
+        code: The place of the function in its source code.
+        labels: Labels of the run, as `set_labels` would set them.
         at: The time of creation. A state with a time of its own keeps it.
     """
 
@@ -65,8 +71,13 @@ class RunCreated:
     state: AnyState = StateType.PENDING
     tags: Iterable[str] = ()
     parameters: Mapping[str, Any] | None = None
-    trace: models.TraceContext | None = None
+    trace: TraceContext | None = None
     version: str = ""
+    description: str = ""
+    max_attempts: int = 0
+    inputs: Iterable[RunInput] = ()
+    code: CodeLocation | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
     at: datetime = field(default_factory=_now)
 
 

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from flowspan.api.models import FlowRun, RunFilter, StateType
+from flowspan.api.models import FlowRun, RunFilter, StateType, TaskRun
 from flowspan.cli import format as fmt
-from flowspan.cli import json_output, options, tree, tree_view
+from flowspan.cli import json_output, options, run_details, tree, tree_view
 from flowspan.cli.artifacts import print_artifacts_of
 from flowspan.cli.lookup import find_run, short_id, short_ids
-from flowspan.cli.safe_text import clean
 from flowspan.cli.session import session
 from flowspan.cli.state_view import state_text
 from flowspan.cli.states import checked, parse_states
@@ -22,17 +21,17 @@ from flowspan.exceptions import ApiError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
+    from uuid import UUID
 
     from flowspan.api.client import SyncFlowspanClient
-    from flowspan.api.models import Failure, Payload, Run, State, Transition
+    from flowspan.api.models import Failure, Run, State, Transition
     from flowspan.cli.session import Session
     from flowspan.cli.tree import Node, RunTree
 
 _PAGE_SIZE = 1000
 _SHOWN_FAILURES = 3
-_SHOWN_TRACE_LINES = 12
 _TROUBLE = frozenset({StateType.FAILED, StateType.CRASHED})
-_FIELD_WIDTH = 300
+_ARGUMENTS_WIDTH = 120
 
 
 def list_runs(
@@ -164,13 +163,14 @@ def show_run(
     """
     this = session(ctx)
     client = this.client()
-    run = find_run(client, run_id, now=this.now)
+    run = _with_details(client, find_run(client, run_id, now=this.now))
     labels = _labels_of(client, run)
-    shown = tree.build(run, _runs_of_tree(client, run))
+    names: dict[UUID, str] = {}
+    shown = tree.build(run, _noting_inputs(_runs_of_tree(client, run), run, names))
     if json:
         this.print_json_tree(shown.node(run.id), labels=labels)
         return
-    for line in _head(run, labels, now=this.now, full=full):
+    for line in _head(run, labels, names, now=this.now, full=full):
         this.print(line)
     this.print()
     detail = tree_view.FULL if full else tree_view.STANDARD
@@ -276,6 +276,17 @@ def _runs_of_tree(client: SyncFlowspanClient, run: Run) -> Iterator[Run]:
     yield from client.read_task_runs(run_filter, oldest_first=True, page_size=_PAGE_SIZE)
 
 
+def _with_details(client: SyncFlowspanClient, run: Run) -> Run:
+    """Return a run that was found in a list with its long texts, which lists leave out."""
+    is_flow = isinstance(run, FlowRun)
+    try:
+        return (client.read_flow_run if is_flow else client.read_task_run)(run.id)
+    except ApiError as error:  # the list says enough
+        if error.status != "UNIMPLEMENTED":
+            raise
+        return run
+
+
 def _labels_of(client: SyncFlowspanClient, run: Run) -> dict[str, str]:
     """Return the labels of a run; none from a service that is older than labels."""
     try:
@@ -286,7 +297,23 @@ def _labels_of(client: SyncFlowspanClient, run: Run) -> dict[str, str]:
         return {}
 
 
-def _head(run: Run, labels: Mapping[str, str], *, now: datetime, full: bool) -> Iterator[Text]:
+def _noting_inputs(runs: Iterable[Run], run: Run, names: dict[UUID, str]) -> Iterator[Run]:
+    """Yield the runs, and note the names of those whose results a run took."""
+    wanted = {each.run_id for each in run.inputs}
+    for each in runs:
+        if each.id in wanted:
+            names[each.id] = each.name or each.function_name
+        yield each
+
+
+def _head(
+    run: Run,
+    labels: Mapping[str, str],
+    names: Mapping[UUID, str],
+    *,
+    now: datetime,
+    full: bool,
+) -> Iterator[Text]:
     kind = "flow run" if isinstance(run, FlowRun) else "task run"
     title = Text.assemble((fmt.visible(run.function_name), "bold"), f" {fmt.visible(run.name)}")
     title.rstrip()
@@ -305,35 +332,12 @@ def _head(run: Run, labels: Mapping[str, str], *, now: datetime, full: bool) -> 
         + (f", {verb} {took}" if took else "")
         + (f", waited {waited}" if waited else ""),
     )
-    if run.attempt > 1:
-        yield _field("attempt", fmt.count(run.attempt))
-    if run.tags:
-        yield _field("tags", ", ".join(run.tags))
-    if labels:
-        yield _field("labels", _shortened(fmt.labels(labels), full=full))
-    if isinstance(run, FlowRun) and run.parameters is not None:
-        yield _field("parameters", _parameters(run.parameters, full=full))
-    if run.trace is not None and run.trace.trace_id:
-        yield _field("trace", run.trace.trace_id)
+    for name, value in run_details.fields(run, labels, names, full=full):
+        yield _field(name, value)
 
 
 def _field(name: str, value: str) -> Text:
     return Text.assemble((f"  {name:<12}", "dim"), fmt.visible(value))
-
-
-def _parameters(payload: Payload, *, full: bool) -> str:
-    try:
-        value = payload.json()
-    except ValueError:
-        return f"{fmt.size(len(payload.data))}, encoded as {payload.encoding!r}"
-    if not isinstance(value, dict):
-        return json_output.line(value)
-    text = ", ".join(f"{name}={json_output.line(item)}" for name, item in value.items())
-    return _shortened(text, full=full)
-
-
-def _shortened(text: str, *, full: bool) -> str:
-    return text if full or len(text) <= _FIELD_WIDTH else f"{text[:_FIELD_WIDTH]}…"
 
 
 def _print_totals(this: Session, shown: RunTree, *, drawn_count: int) -> None:
@@ -365,7 +369,10 @@ def _print_failures(this: Session, shown: RunTree, *, full: bool) -> None:
         title.append(f"  {fmt.reason(state)}")
         title.append(f"  (and {fmt.count(len(others), 'more run')})" if others else "", style="dim")
         this.print(title)
-        for line in _stack_trace(state.failure, full=full):
+        arguments = run_details.arguments(node.run, width=None if full else _ARGUMENTS_WIDTH)
+        if arguments and isinstance(node.run, TaskRun):
+            this.print(Text(f"    with {fmt.visible(arguments)}", style="dim"))
+        for line in run_details.failure_lines(state.failure, full=full):
             this.print(Text(f"    {line}", style="dim"))
     if len(groups) > limit:
         this.print()
@@ -405,14 +412,3 @@ def _causes(failure: Failure | None) -> Iterator[tuple[str, str]]:
     while cause is not None:
         yield cause.type, cause.message
         cause = cause.cause
-
-
-def _stack_trace(failure: Failure | None, *, full: bool) -> Iterable[str]:
-    if failure is None or not failure.stack_trace:
-        return ()
-    # Clean here, because rich removes the terminators of some escape sequences.
-    lines = clean(failure.stack_trace).rstrip().splitlines()
-    if full or len(lines) <= _SHOWN_TRACE_LINES:
-        return lines
-    more = fmt.count(len(lines) - _SHOWN_TRACE_LINES, "more line")
-    return (f"… {more}. Use --full to show all.", *lines[-_SHOWN_TRACE_LINES:])

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from rich.text import Text
 
-from flowspan.api.models import StateType
+from flowspan.api.models import StateType, TaskRun
 from flowspan.cli import format as fmt
+from flowspan.cli import run_details
 from flowspan.cli.state_view import counts_texts, longest, state_text
 from flowspan.cli.tree import Node, state_key
 
@@ -35,6 +36,7 @@ _INDENTED_LEVELS = 20
 _NAME_ROOM = 24
 _STATE_ROOM = 30
 _MAX_TOTALS = 20
+_ARGUMENTS_WIDTH = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,10 +277,14 @@ class _Drawing:
         run = node.run
         parts: list[Text] = []
         if run.attempt > 1:
-            parts.append(Text(f"attempt {fmt.count(run.attempt)}", "yellow"))
+            parts.append(Text(f"attempt {run_details.attempts(run)}", "yellow"))
         wait = fmt.run_wait(run, now=self._now)
         if wait:
             parts.append(Text(f"waited {wait}", "dim"))
+        if node.is_in_trouble and isinstance(run, TaskRun):
+            # Among mapped runs, the arguments tell which element it was.
+            arguments = fmt.visible(run_details.arguments(run, width=_ARGUMENTS_WIDTH))
+            parts += [Text(arguments, "dim")] if arguments else []
         if run.state.type is not StateType.COMPLETED:
             reason = fmt.reason(run.state)
             if reason:

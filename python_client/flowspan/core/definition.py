@@ -10,6 +10,7 @@ from flowspan.core.limits import MAX_NAME_BYTES, MAX_TAGS
 from flowspan.core.parameters import Parameters
 from flowspan.core.pickling import reduce_definition, restore
 from flowspan.core.retries import RETRIES
+from flowspan.core.run_details import RunDetails
 from flowspan.core.stages import NO_STAGES, stages_of
 from flowspan.core.values.inspection import encodable, is_instance, shown
 from flowspan.exceptions import InvalidNameError, ReservedArgumentError
@@ -73,6 +74,7 @@ class Definition:
     _checks: Checks | None = None
     """The validators of arguments; None if arguments are not validated."""
     _binding: Parameters | None = None
+    _details: RunDetails | None = None
 
     def update_stages(self) -> None:
         """Derive `stages` from the options; called on the first hook and on changed options."""
@@ -89,6 +91,18 @@ class Definition:
         if self._binding is None:
             self._binding = Parameters(self.fn, f"{self.kind} {self.name!r}", self._checks)
         return self._binding
+
+    @property
+    def details(self) -> RunDetails:
+        """The facts that each of its runs reports: the same object until an option changes."""
+        details = self._details
+        if (
+            details is None
+            or details.given_description is not self.description
+            or details.retry is not self.retry
+        ):
+            details = self._details = RunDetails(self.fn, self.description, self.retry)
+        return details
 
     @property
     def kind(self) -> str:

@@ -26,7 +26,7 @@ from flowspan.core.durations import duration, wait_matters
 from flowspan.core.events import CREATED, STATE
 from flowspan.core.failures import error_text
 from flowspan.core.hooks import run_hooks
-from flowspan.core.provenance import remember
+from flowspan.core.provenance import UNKNOWABLE_IDS, remember
 from flowspan.core.run import is_outermost
 from flowspan.core.stages import (
     Retry,
@@ -254,6 +254,7 @@ def _end(run: Run, io: EngineIO, state: State) -> None:
         error = state.own_error() if state.type is not COMPLETED else None
         run.span.end(kind, name, message, error, now or 0)
         state.traceparent = run.record.traceparent
+    if type(state) is not State or id(type(state.data)) not in UNKNOWABLE_IDS:
         remember(state)
 
 

@@ -29,12 +29,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flowspan.core.run_details import RunDetails
+
 CREATED = 0
 STATE = 1
 LOG = 2
 ARTIFACT = 3
 ARTIFACT_CHANGE = 4
 # Events from LOG on may be large.
+
+WAIT_FOR = "wait_for"
+"""In place of a parameter: the run only waits for the upstream run. No parameter has this name."""
 
 Event = tuple[Any, ...]
 
@@ -46,6 +51,21 @@ class FailureInfo(NamedTuple):
     message: str
     stack_trace: str
     cause: FailureInfo | None = None
+    other_causes: tuple[FailureInfo, ...] = ()
+
+
+class RunInput(NamedTuple):
+    """An upstream run of another run.
+
+    Attributes:
+        run_id: Its id.
+        parameter: The parameter that takes its result, or WAIT_FOR.
+        traceparent: The trace context of its span, which is not reported; empty without tracing.
+    """
+
+    run_id: str
+    parameter: str
+    traceparent: str = ""
 
 
 class RunRecord:
@@ -61,17 +81,22 @@ class RunRecord:
         flow_run_id: The flow run that it belongs to; for a flow run, its own id; None for a task
             outside flows.
         tags: The tags, in order, without duplicates.
-        parameters: JSON text of one object, encoded as UTF-8, or None.
+        parameters: JSON text of one object, encoded as UTF-8, or None. For a task run, it is a
+            preview.
         version: The version of the code; may be empty.
+        details: The facts that all runs of the flow or task share; None if they are unknown.
+        inputs: The upstream runs, in order and without duplicates.
         traceparent: W3C traceparent of the run's own span; empty without tracing.
         tracestate: W3C tracestate; may be empty.
         parent_span_id: 16 hex digits; empty at the root of a trace.
     """
 
     __slots__ = (
+        "details",
         "flow_run_id",
         "function_name",
         "id",
+        "inputs",
         "is_flow",
         "parameters",
         "parent_run_id",
@@ -97,6 +122,8 @@ class RunRecord:
         tags: tuple[str, ...] = (),
         parameters: bytes | None = None,
         version: str = "",
+        details: RunDetails | None = None,
+        inputs: tuple[RunInput, ...] = (),
     ) -> None:
         self.id = id
         self.is_flow = is_flow
@@ -108,6 +135,8 @@ class RunRecord:
         self.tags = tags
         self.parameters = parameters
         self.version = version
+        self.details = details
+        self.inputs = inputs
         self.traceparent = ""
         self.tracestate = ""
         self.parent_span_id = ""

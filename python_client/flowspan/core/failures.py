@@ -11,9 +11,14 @@ import traceback
 from contextlib import suppress
 
 from flowspan.core.events import FailureInfo
-from flowspan.core.limits import MAX_CHAIN, MAX_MESSAGE_BYTES, MAX_TRACE_BYTES
+from flowspan.core.limits import (
+    MAX_CHAIN,
+    MAX_FAILURES,
+    MAX_MESSAGE_BYTES,
+    MAX_TRACE_BYTES,
+)
 from flowspan.core.tracebacks import is_own
-from flowspan.core.values.error_attributes import attributes_of, chain_of, parts_of, trace_of
+from flowspan.core.values.error_attributes import attributes_of, cause_of, parts_of, trace_of
 from flowspan.core.values.inspection import encodable, is_instance, type_name
 from flowspan.exceptions import FlowspanError, RemoteError
 
@@ -28,10 +33,15 @@ __all__ = [
     "trace_text",
     "type_name",
     "whole_trace",
+    "with_brief_causes",
 ]
 
 CARRIED_TRACE = "_flowspan_trace"
 """The attribute of an exception from another process that holds its traceback as text."""
+
+_BRIEF_MESSAGE_BYTES = 4 << 10
+_BRIEF_TRACE_BYTES = 8 << 10
+"""With these, a failure with the largest number of causes takes half of what is allowed."""
 
 _HEADER = "Traceback (most recent call last):\n"
 
@@ -43,18 +53,53 @@ def failure_info(error: BaseException) -> FailureInfo:
         error: The exception as it was caught.
 
     Returns:
-        At most 16 errors, linked by `cause`, each within the limits of flowspan.v1.Failure.
+        At most 64 errors, at most 16 deep, within the limits of flowspan.v1.Failure. The causes of
+        an error are linked by `cause`; the members of a group are its `other_causes`. Each error
+        appears only once.
     """
-    info: FailureInfo | None = None
-    for item in reversed(chain_of(error, MAX_CHAIN)):
-        info = FailureInfo(
-            type=error_type(item),
-            message=shorten(error_text(item), MAX_MESSAGE_BYTES),
-            stack_trace=shorten(trace_text(item), MAX_TRACE_BYTES),
-            cause=info,
-        )
-    assert info is not None  # noqa: S101 - the chain has at least the error itself
+    info = _info(error, [], depth=1)
+    assert info is not None  # noqa: S101 - only causes are left out
     return info
+
+
+def _info(error: BaseException, seen: list[BaseException], *, depth: int) -> FailureInfo | None:
+    """Return an error with its causes; None if it is too deep, one too many, or seen before.
+
+    Args:
+        error: The exception.
+        seen: The exceptions that were taken before; this one is added.
+        depth: Its depth, 1 for the outermost one.
+    """
+    if depth > MAX_CHAIN or len(seen) >= MAX_FAILURES or any(error is each for each in seen):
+        return None
+    seen.append(error)
+    cause = cause_of(error)
+    # A chain of causes comes first: it says more than the last members of a large group.
+    info = None if cause is None else _info(cause, seen, depth=depth + 1)
+    others = (_info(part, seen, depth=depth + 1) for part in parts_of(error))
+    return FailureInfo(
+        type=error_type(error),
+        message=shorten(error_text(error), MAX_MESSAGE_BYTES),
+        stack_trace=shorten(trace_text(error), MAX_TRACE_BYTES),
+        cause=info,
+        other_causes=tuple(other for other in others if other is not None),
+    )
+
+
+def with_brief_causes(failure: FailureInfo) -> FailureInfo:
+    """Return a failure that is too large as a whole, with the texts of all causes shortened."""
+    cause = failure.cause
+    return failure._replace(
+        cause=None if cause is None else _brief(cause),
+        other_causes=tuple(map(_brief, failure.other_causes)),
+    )
+
+
+def _brief(failure: FailureInfo) -> FailureInfo:
+    return with_brief_causes(failure)._replace(
+        message=shorten(failure.message, _BRIEF_MESSAGE_BYTES),
+        stack_trace=shorten(failure.stack_trace, _BRIEF_TRACE_BYTES),
+    )
 
 
 def whole_trace(failure: FailureInfo) -> str:

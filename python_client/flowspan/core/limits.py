@@ -22,6 +22,8 @@ MAX_CHAIN = 16
 """Failures in a chain of causes."""
 MAX_FAILURES = 64
 """A failure with all its causes, in number."""
+MAX_FAILURE_BYTES = 1600 * KIB
+"""A failure with all its causes, in size."""
 MAX_RUN_DESCRIPTION_BYTES = 4 * KIB
 """The description of a flow run or task run."""
 MAX_INPUTS = 1000

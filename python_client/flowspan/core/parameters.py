@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from flowspan.core.argument_validation import Checks
 from flowspan.core.functions import is_field, is_wrapper
 from flowspan.core.type_hints import signature_of
+from flowspan.core.values.inspection import exact_text
 from flowspan.exceptions import ParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     Args = tuple[Any, ...]
     Kwargs = dict[str, Any]
@@ -126,6 +127,24 @@ class Parameters:
     def take_warnings(self) -> list[str]:
         """Return the pending warnings about annotations that cannot be checked, and clear them."""
         return [] if self._checks is None else self._checks.take_warnings()
+
+    def given(self, args: Args, kwargs: Mapping[str, Any]) -> tuple[list[str], Sequence[Any]]:
+        """Return names and values of the arguments of a call as they are given, unchecked.
+
+        The arguments of a variadic positional parameter are one list. Defaults are left out. A
+        surplus argument, with which the call will fail, has its position as its name.
+        """
+        values: Sequence[Any] = args
+        count = len(self._positional)
+        if len(args) <= count:
+            names = self._positional[: len(args)]
+        elif self._rest is not None:
+            names, values = [*self._positional, self._rest], [*args[:count], list(args[count:])]
+        else:
+            names = [*self._positional, *map(str, range(count, len(args)))]
+        if not kwargs:
+            return names, values
+        return [*names, *map(exact_text, kwargs)], [*values, *kwargs.values()]
 
     def positional_names(self, count: int) -> list[str]:
         """Return the parameters that take the given number of positional arguments, in order.

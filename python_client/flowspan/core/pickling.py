@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from flowspan.core.definition import Definition
 
 _MADE_ANEW = frozenset(
-    {"fn", "_binding", "class_attribute", "stages", *functools.WRAPPER_ASSIGNMENTS}
+    {"fn", "_binding", "_details", "class_attribute", "stages", *functools.WRAPPER_ASSIGNMENTS}
 )
 """Attributes that a copy derives again from its function."""
 

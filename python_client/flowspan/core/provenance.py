@@ -1,11 +1,9 @@
-"""Result provenance: the run that returned an object, for trace links of results passed directly.
+"""Result provenance: the run that returned an object, for the inputs of the run that takes it.
 
 `clean(load())` passes neither a future nor a state, but the very object that `load` returned. It is
 recognized by its identity while it lives, through a weak reference that does not keep it alive.
 Numbers, strings and plain lists, tuples and dictionaries do not support weak references and are not
 recognized.
-
-Only used for runs that have a span.
 """
 
 from __future__ import annotations
@@ -21,8 +19,8 @@ if TYPE_CHECKING:
 
     from flowspan.core.states import State
 
-_NEVER_KNOWN = frozenset(map(id, ATOMIC | {list, tuple, dict}))
-"""Compared by id, because a class may define its own hash."""
+UNKNOWABLE_IDS = frozenset(map(id, ATOMIC | {list, tuple, dict}))
+"""The ids of types whose values are never recognized: a class may define its own hash."""
 _MAX_LOOKED_AT = 128
 """Maximum number of inspected elements of a collection: the link limit of a span."""
 
@@ -35,7 +33,7 @@ def remember(state: State) -> None:
     if state.type is not COMPLETED or issubclass(type(state), StoredState) or state.run_id is None:
         return
     value = state.data
-    if id(type(value)) in _NEVER_KNOWN:
+    if id(type(value)) in UNKNOWABLE_IDS:
         return
     key = id(value)
     try:
@@ -43,6 +41,11 @@ def remember(state: State) -> None:
     except TypeError:
         return
     _origins[key] = reference, state.run_id, state.traceparent
+
+
+def any_known() -> bool:
+    """Return True if a result of a run is remembered. If not, no argument can be one."""
+    return bool(_origins)
 
 
 def provenance_of(value: Any) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowspan.core.functions import attribute_of, called_function
 from flowspan.core.run import Run
+from flowspan.exceptions import ParameterError
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -35,6 +36,16 @@ class EmpiricalPolicy(NamedTuple):
     retries: int
     retry_delay: list[float]
     retry_jitter_factor: float | None
+
+
+class UpstreamRun(NamedTuple):
+    """A run whose result another run takes.
+
+    Attributes:
+        id: Its id.
+    """
+
+    id: UUID
 
 
 class _Timed(Run):
@@ -191,6 +202,23 @@ class TaskRun(_Timed):
     def task_version(self) -> str | None:
         """The version of the task."""
         return self.definition.version or None
+
+    @property
+    def task_inputs(self) -> dict[str, list[UpstreamRun]]:
+        """The runs whose results it takes, by parameter, and those in `wait_for` under that name.
+
+        Parameters without such runs have an empty list, from the call of the task to its end.
+        """
+        from uuid import UUID  # noqa: PLC0415 - not needed to define flows
+
+        try:
+            names = list(self.parameters)
+        except ParameterError:  # the arguments do not fit, which is how the run failed
+            names = []
+        inputs: dict[str, list[UpstreamRun]] = {name: [] for name in names}
+        for each in self.record.inputs:
+            inputs.setdefault(each.parameter, []).append(UpstreamRun(UUID(each.run_id)))
+        return inputs
 
     @property
     def flow_run_run_count(self) -> int:

@@ -50,6 +50,7 @@ class ProcessContext(EngineIO):
         forget: Removes that registration.
         log_prints: The default of `log_prints` for flows and tasks that do not set it.
         result_policy: The default result policy; None stores no results.
+        preview_bytes: The size of the previews of task arguments, at most; 0 for none.
         task_runner: The task runner for tasks submitted outside of flows; created on first use.
         wait_at_exit: The function registered with `atexit` for that task runner.
         config: The settings that it is bound to; None if it is valid for any.
@@ -63,6 +64,7 @@ class ProcessContext(EngineIO):
         "give_up",
         "log_prints",
         "new_id",
+        "preview_bytes",
         "reporter",
         "result_policy",
         "task_runner",
@@ -80,6 +82,7 @@ class ProcessContext(EngineIO):
         forget: Callable[[str], None],
         log_prints: bool = False,
         result_policy: ResultPolicy | None = None,
+        preview_bytes: int = 0,
         wait_stored: Wait | None = None,
         give_up: Callable[[], object] = lambda: None,
     ) -> None:
@@ -91,6 +94,7 @@ class ProcessContext(EngineIO):
         self.forget = forget
         self.log_prints = log_prints
         self.result_policy = result_policy
+        self.preview_bytes = preview_bytes
         self.give_up = give_up
         self.wait_stored = wait_stored or (lambda _address, _timeout_s: flush())
         self.task_runner: Any = None
@@ -235,6 +239,7 @@ def _make_process() -> ProcessContext:
             forget=reporter.forget,
             log_prints=settings.logging_log_prints,
             result_policy=ResultPolicy(persist=True) if settings.persist_results else None,
+            preview_bytes=settings.task_parameters_preview,
             wait_stored=reporter.wait_stored,
             give_up=reporter.give_up,
         )

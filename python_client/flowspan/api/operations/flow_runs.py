@@ -59,8 +59,14 @@ def create_flow_run(
     run = request.flow_run
     run.id = new_id() if flow_run_id is None else str(flow_run_id)
     run.name = name if name is not None else petname(random.randrange)
-    run.flow_name = flow if isinstance(flow, str) else flow.name
-    run.flow_version = "" if isinstance(flow, str) else flow.version or ""
+    if isinstance(flow, str):
+        run.flow_name = flow
+    else:
+        details = flow.details
+        run.flow_name, run.flow_version = flow.name, flow.version or ""
+        run.description = details.description
+        run.max_attempts = details.max_attempts
+        convert.set_code(run.code, details)
     run.tags.extend(tags)
     run.state.CopyFrom(wanted_state(state))
     if parameters:

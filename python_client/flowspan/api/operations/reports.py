@@ -164,6 +164,12 @@ def _write_created(created: report_pb2.RunCreated, event: events.RunCreated) -> 
         created.trace.tracestate = event.trace.tracestate
         created.trace.parent_span_id = event.trace.parent_span_id
     created.version = event.version
+    created.description, created.max_attempts = event.description, event.max_attempts
+    for each in event.inputs:
+        created.inputs.add(run_id=str(each.run_id), parameter=each.parameter)
+    if event.code is not None:
+        convert.set_code(created.code, event.code)
+    created.labels.update(event.labels)
 
 
 def _read(answer: pb.ReportBatchResponse) -> events.ReportAnswer:

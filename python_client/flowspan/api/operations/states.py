@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from flowspan.api import convert, models
-from flowspan.core.failures import failure_info
+from flowspan.core.events import FailureInfo
+from flowspan.core.failures import failure_info, with_brief_causes
+from flowspan.core.limits import MAX_FAILURE_BYTES
 from flowspan.core.states import CRASHED, FAILED, State
 
 AnyRun = TypeVar("AnyRun", models.FlowRun, models.TaskRun)
@@ -13,7 +15,6 @@ AnyRun = TypeVar("AnyRun", models.FlowRun, models.TaskRun)
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from flowspan.core.events import FailureInfo
     from flowspan.v1 import state_pb2
 
 
@@ -83,4 +84,6 @@ def entered_state(
     convert.set_time(message.time, entered_at or at, "at")
     if failure is not None and (kind is FAILED or kind is CRASHED):
         message.failure.CopyFrom(convert.wire_failure(failure))
+        if isinstance(failure, FailureInfo) and message.failure.ByteSize() > MAX_FAILURE_BYTES:
+            message.failure.CopyFrom(convert.wire_failure(with_brief_causes(failure)))
     return message

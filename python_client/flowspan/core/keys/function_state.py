@@ -40,6 +40,7 @@ _OF_DEFINITIONS = frozenset(
         *(*_OF_WRAPPERS, "__wrapped__", "_all_checks", "_checks", "_is_plain", "_keywords"),
         *(
             "_binding",
+            "_details",
             "class_attribute",
             "code",
             "description",

@@ -13,7 +13,7 @@ from binascii import b2a_base64
 from collections import deque
 from itertools import repeat
 from operator import is_
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowspan.core.values.inspection import (
     bases_of,
@@ -30,9 +30,9 @@ from flowspan.core.values.tables import number_form
 from flowspan.core.values.traversal import parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from flowspan.core.values.record_shapes import Classes
+    from flowspan.core.values.record_shapes import Classes, Shape
 
     Converter = Callable[[Any, Any], Any]
 
@@ -49,6 +49,9 @@ _KNOWN_ZONES = frozenset(
 
 _PASS: Any = object()
 """Returned by a converter to leave the value to the bases further up."""
+
+UNKNOWN: Any = object()
+"""Returned by `known_form` for a container, a dataclass, a model, and any other value."""
 
 _CONTAINER_IDS = frozenset(map(id, (dict, list, tuple, set, frozenset, deque)))
 
@@ -92,25 +95,44 @@ def _form(value: Any, above: set[int], declared: Classes = ()) -> Any:
     kind = type(value)
     if id(kind) in _JSON_IDS:
         return value
-    if type_attribute(kind, "get_secret_value") is not None:
-        return MASK
+    form = known_form(value)
+    if form is not UNKNOWN:
+        # An enum member or a root model may hold anything.
+        return form if is_json((form,)) else _form(form, above, declared)
+    container = container_of(kind)
     read = _fields_form
-    for base in bases_of(kind):
-        if id(base) in _CONTAINER_IDS:
-            read = _dict_form if base is dict else _list_form
-            break
-        convert = _converter_of(base)
-        if convert is not None:
-            form = convert(value, base)
-            if form is not _PASS:
-                # An enum member or a root model may hold anything.
-                return form if is_json((form,)) else _form(form, above, declared)
+    if container is not None:
+        read = _dict_form if container is dict else _list_form
     if id(value) in above:
         raise ValueError("Circular reference detected")
     above.add(id(value))
     form = read(value, above, declared)
     above.discard(id(value))
     return form
+
+
+def known_form(value: Any) -> Any:
+    """Return the form of a value of a known type that is no container; else UNKNOWN.
+
+    The form of an enum member or of a root model may be any value.
+    """
+    kind = type(value)
+    if type_attribute(kind, "get_secret_value") is not None:
+        return MASK
+    for base in bases_of(kind):
+        if id(base) in _CONTAINER_IDS:
+            return UNKNOWN
+        convert = _converter_of(base)
+        if convert is not None:
+            form = convert(value, base)
+            if form is not _PASS:
+                return form
+    return UNKNOWN
+
+
+def container_of(kind: type) -> type | None:
+    """Return the built-in container that a class is or derives from; None for other classes."""
+    return next((base for base in bases_of(kind) if id(base) in _CONTAINER_IDS), None)
 
 
 def _has(classes: Classes, wanted: type) -> bool:
@@ -143,8 +165,32 @@ def _dict_form(value: Any, above: set[int], declared: Classes) -> Any:
     return fresh
 
 
-def _fields_form(value: Any, above: set[int], declared: Classes) -> Any:
-    """Return the fields of a dataclass or model by name, as instances store them."""
+class Part(NamedTuple):
+    """A recorded field of a dataclass or model.
+
+    Attributes:
+        name: The recorded name.
+        value: The stored value.
+        is_hidden: True if a placeholder is recorded instead, because a serializer may hide it.
+        declared: The classes in the annotation of the field.
+    """
+
+    name: str
+    value: Any
+    is_hidden: bool
+    declared: Classes
+
+
+def shape_and_parts(value: Any, declared: Classes) -> tuple[Shape, Iterator[Part]]:
+    """Return the shape of a dataclass or model, and its recorded fields.
+
+    Args:
+        value: The value.
+        declared: The classes in the annotation of the model field that contains it.
+
+    Raises:
+        TypeError: It is neither, or not to be recorded.
+    """
     kind = type(value)
     if declared:
         # Like pydantic: of an instance of a derived class, only the declared part is written.
@@ -152,13 +198,28 @@ def _fields_form(value: Any, above: set[int], declared: Classes) -> Any:
     shape = shape_of(kind)
     if shape.problem:
         raise TypeError(f"{type_name(kind)} {shape.problem}")
-    form = {
-        shape.names.get(field.name, field.name): (
-            placeholder(part, label_of(part))
-            if field.name in shape.serialized
-            else _form(part, above, shape.declared.get(field.name, ()))
+    parts = (
+        Part(
+            shape.names.get(field.name, field.name),
+            part,
+            field.name in shape.serialized,
+            shape.declared.get(field.name, ()),
         )
         for field, part in read_fields(value, shape.fields)
+    )
+    return shape, parts
+
+
+def _fields_form(value: Any, above: set[int], declared: Classes) -> Any:
+    """Return the fields of a dataclass or model by name, as instances store them."""
+    shape, parts = shape_and_parts(value, declared)
+    form = {
+        part.name: (
+            placeholder(part.value, label_of(part.value))
+            if part.is_hidden
+            else _form(part.value, above, part.declared)
+        )
+        for part in parts
     }
     if shape.is_root:
         return form.get("root")

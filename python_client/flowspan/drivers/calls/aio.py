@@ -30,7 +30,7 @@ from flowspan.drivers.calls.attempt import (
     taking_commands,
     timed_out,
 )
-from flowspan.drivers.calls.span_links import link_inputs
+from flowspan.drivers.calls.run_inputs import inputs_of
 from flowspan.drivers.calls.start import begin_flow, begin_task
 from flowspan.drivers.calls.time_skipping import limited_by
 from flowspan.drivers.cancellation.termination import (
@@ -145,9 +145,8 @@ async def run_task(
     process = process_of(parent)
     inputs = args, kwargs, given_upstream(wait_for)
     args, kwargs, error = await resolved(*inputs)
-    run = begin_task(process, task, parent, args, kwargs)
+    run = begin_task(process, task, parent, args, kwargs, inputs=inputs_of(task, *inputs))
     try:
-        link_inputs(run, task, *inputs)
         error = run.begin_error if error is None else error
         if parent is None:
             async with _outermost(process, parent):
@@ -181,10 +180,12 @@ async def run_flow(
     process = process_of(parent)
     inputs = args, kwargs, given_upstream(wait_for)
     args, kwargs, error = await resolved(*inputs)
-    call = begin_flow(process, flow, parent, args, kwargs, unresolved=error is not None)
+    found = inputs_of(flow, *inputs)
+    call = begin_flow(
+        process, flow, parent, args, kwargs, inputs=found, unresolved=error is not None
+    )
     run, scope = call.run, call.run.scope
     try:
-        link_inputs(run, flow, *inputs)
         async with _outermost(process, parent):
             try:
                 with _cancellable(process, run):

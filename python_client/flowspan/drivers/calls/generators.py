@@ -25,7 +25,7 @@ from flowspan.core.states import COMPLETED, State
 from flowspan.core.steps import RUN_FUNCTION
 from flowspan.drivers.calls.attempt import begin_attempt, close_attempt, taking_commands
 from flowspan.drivers.calls.deadlines import call_within
-from flowspan.drivers.calls.span_links import link_inputs
+from flowspan.drivers.calls.run_inputs import inputs_of
 from flowspan.drivers.calls.start import begin_flow, begin_task
 from flowspan.drivers.calls.sync import finish_attempt, resolved
 from flowspan.drivers.cancellation.safe_points import calls_user_code
@@ -154,13 +154,20 @@ class BaseIteration:
         """
         args, kwargs, error = call
         parent = current_run.get()
+        found = inputs_of(definition, *inputs)
         if definition.is_flow:
             begun = begin_flow(
-                process, definition, parent, args, kwargs, unresolved=error is not None
+                process,
+                definition,
+                parent,
+                args,
+                kwargs,
+                inputs=found,
+                unresolved=error is not None,
             )
             run, args, kwargs = begun.run, begun.args, begun.kwargs
         else:
-            run = begin_task(process, definition, parent, args, kwargs)
+            run = begin_task(process, definition, parent, args, kwargs, inputs=found)
         self.run = run
         self._process = process
         self._scope = run.scope
@@ -175,7 +182,6 @@ class BaseIteration:
         self._count = 0
         self.value: Any = None
         try:
-            link_inputs(run, definition, *inputs)
             self.context = copy_context()
             self.context.run(current_run.set, run)
             self._body_context: Context = self.context

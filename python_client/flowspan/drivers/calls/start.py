@@ -16,6 +16,7 @@ from flowspan.core.run_names import petname
 from flowspan.core.run_objects import FlowRun, TaskRun
 from flowspan.core.transactions import current_transaction
 from flowspan.core.values.payloads import encode_parameters
+from flowspan.drivers.calls.run_inputs import link_inputs, preview_of
 from flowspan.drivers.calls.run_names import announce_named
 from flowspan.drivers.cancellation.scope import CancelScope
 from flowspan.logging import prints
@@ -23,6 +24,7 @@ from flowspan.logging.capture import ensure_installed, note
 
 if TYPE_CHECKING:
     from flowspan.core.definition import Definition, FlowDefinition, TaskDefinition
+    from flowspan.core.events import RunInput
     from flowspan.core.result_options import ResultPolicy
     from flowspan.core.run import Run, Scope
     from flowspan.drivers.process import ProcessContext
@@ -44,6 +46,8 @@ def begin_task(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     *,
+    inputs: tuple[RunInput, ...] = (),
+    map_number: int | None = None,
     later: bool = False,
 ) -> Run:
     """Create and announce a task run.
@@ -52,8 +56,10 @@ def begin_task(
         process: The process context.
         task: The task.
         parent: The calling run.
-        args: The positional arguments, which the name of the run may use.
+        args: The positional arguments, for the preview and the name of the run.
         kwargs: The keyword arguments.
+        inputs: Its upstream runs.
+        map_number: Its position among the runs of a `map`, from 0; None without.
         later: The caller announces a run whose name is computed from its arguments
             (`announce_task`), because they are not available yet.
 
@@ -67,7 +73,10 @@ def begin_task(
         if parent.scope.cancelled:
             parent.scope.check()
         name = _counted_name(parent.flow_run or parent, task.name)
-    run = _made(process, task, parent, name, None)
+    preview_bytes = process.preview_bytes
+    has_preview = preview_bytes and (args or kwargs)
+    preview = preview_of(task, args, kwargs, preview_bytes) if has_preview else None
+    run = _made(process, task, parent, name, preview, inputs, map_number)
     if run.result_handler is not None:
         run.result_handler.note_call(args, kwargs)
     if task.run_name is None:
@@ -125,6 +134,7 @@ def begin_flow(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     *,
+    inputs: tuple[RunInput, ...] = (),
     unresolved: bool = False,
 ) -> FlowCall:
     """Validate the arguments of a flow; create and announce its run.
@@ -135,6 +145,7 @@ def begin_flow(
         parent: The calling run.
         args: The positional arguments.
         kwargs: The keyword arguments.
+        inputs: Its upstream runs.
         unresolved: True skips the arguments, because an upstream run failed.
 
     Raises:
@@ -157,7 +168,7 @@ def begin_flow(
         except Exception as problem:  # noqa: BLE001 - validators are user code
             error = problem
     parameters, problems = encode_parameters(arguments) if arguments else (None, [])
-    run = _made(process, flow, parent, petname(random.randrange), parameters)
+    run = _made(process, flow, parent, petname(random.randrange), parameters, inputs)
     run.arguments = arguments
     run.begin_error = error
     if run.result_handler is not None and not unresolved and error is None:
@@ -179,6 +190,8 @@ def _made(
     parent: Run | None,
     name: str,
     parameters: bytes | None,
+    inputs: tuple[RunInput, ...],
+    map_number: int | None = None,
 ) -> Run:
     run_id = process.new_id()
     now = process.now_ns()
@@ -212,6 +225,8 @@ def _made(
         tags=tags,
         parameters=parameters,
         version=definition.version or "",
+        details=definition.details,
+        inputs=inputs,
     )
     made = FlowRun if definition.is_flow else TaskRun
     run: Run = made(record, definition, parent, flow_run, scope, now, log_prints)
@@ -225,6 +240,8 @@ def _made(
     ):
         _attach_result_handler(process, run, result_policy)
     run.span = telemetry.start_run(record, definition, now)
+    if run.span is not None and (inputs or map_number is not None):
+        link_inputs(run.span, inputs, map_number)
     return run
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flowspan.core.async_dispatch import running_loop
 from flowspan.core.call_graph import sketched_state
 from flowspan.core.engine import end_undriven, end_unstarted, execute
+from flowspan.core.provenance import any_known
 from flowspan.core.run import current_run, is_outermost
 from flowspan.core.steps import RUN_FUNCTION
 from flowspan.core.values.traversal import ATOMIC_IDS
@@ -20,7 +21,7 @@ from flowspan.drivers.calls.attempt import (
     taking_commands,
 )
 from flowspan.drivers.calls.deadlines import call_within
-from flowspan.drivers.calls.span_links import link_inputs
+from flowspan.drivers.calls.run_inputs import inputs_of
 from flowspan.drivers.calls.start import begin_flow, begin_task
 from flowspan.drivers.cancellation.safe_points import calls_user_code
 from flowspan.drivers.cancellation.termination import begin_ending_with_process, end_with_process
@@ -130,9 +131,9 @@ def run_task(
     process = process_of(parent)
     if parent is None or parent.is_inherited or wait_for is not None or has_upstream(args, kwargs):
         return _run_task_with_care(process, task, parent, args, kwargs, wait_for)
-    run = begin_task(process, task, parent, args, kwargs)
-    if run.span is not None:
-        link_inputs(run, task, args, kwargs, ())
+    # The arguments hold no future, but perhaps an object that another run has returned.
+    found = inputs_of(task, args, kwargs) if any_known() else ()
+    run = begin_task(process, task, parent, args, kwargs, inputs=found)
     return drive(process, run, task.fn, args, kwargs, run.begin_error)
 
 
@@ -151,9 +152,8 @@ def _run_task_with_care(
             return sketched
     inputs = args, kwargs, given_upstream(wait_for)
     args, kwargs, error = resolved(*inputs)
-    run = begin_task(process, task, parent, args, kwargs)
+    run = begin_task(process, task, parent, args, kwargs, inputs=inputs_of(task, *inputs))
     try:
-        link_inputs(run, task, *inputs)
         error = run.begin_error if error is None else error
         with _Outermost(process, parent):
             if parent is not None:
@@ -180,10 +180,12 @@ def run_flow(
     process = process_of(parent)
     inputs = args, kwargs, given_upstream(wait_for)
     args, kwargs, error = resolved(*inputs)
-    call = begin_flow(process, flow, parent, args, kwargs, unresolved=error is not None)
+    found = inputs_of(flow, *inputs)
+    call = begin_flow(
+        process, flow, parent, args, kwargs, inputs=found, unresolved=error is not None
+    )
     run, scope = call.run, call.run.scope
     try:
-        link_inputs(run, flow, *inputs)
         with _Outermost(process, parent):
             try:
                 with taking_commands(process, run):

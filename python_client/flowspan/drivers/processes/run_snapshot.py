@@ -24,6 +24,7 @@ _LEFT_BEHIND = frozenset(
             "fn",
             "own_runner",
             "_binding",
+            "_details",
             "_checks",
             "_all_checks",
             "_keywords",

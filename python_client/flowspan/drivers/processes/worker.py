@@ -83,6 +83,7 @@ def main(connection: Connection) -> None:
         forget=worker.forget,
         log_prints=config.logging_log_prints,
         result_policy=ResultPolicy(persist=True) if config.persist_results else None,
+        preview_bytes=config.task_parameters_preview,
         wait_stored=worker.outgoing.wait_stored,
     )
     stand_in.refused = frozenset(filter(None, os.environ.get(MOCKED, "").split(",")))

@@ -8,11 +8,12 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.engine import announce, never_run
+from flowspan.core.provenance import any_known
 from flowspan.core.run import current_run
 from flowspan.core.states import CRASHED, State
 from flowspan.core.values.inspection import is_instance
 from flowspan.drivers.calls import sync
-from flowspan.drivers.calls.span_links import link_inputs
+from flowspan.drivers.calls.run_inputs import inputs_of
 from flowspan.drivers.calls.start import announce_task, begin_task
 from flowspan.drivers.futures.arguments import (
     given_upstream,
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from flowspan.core.definition import TaskDefinition
+    from flowspan.core.events import RunInput
     from flowspan.core.run import Run
-    from flowspan.drivers.calls.span_links import Mapped
+    from flowspan.drivers.calls.run_inputs import Mapped
     from flowspan.drivers.process import ProcessContext
     from flowspan.drivers.task_runners.submitted import SubmittedTasks
 
@@ -72,12 +74,16 @@ def submit(
     submitted = submitted_tasks_for(process, parent)
     others = given_upstream(wait_for)
     needs = bool(others) or has_upstream(args, kwargs)
-    run = begin_task(process, task, parent, args, kwargs, later=needs)
+    found: tuple[RunInput, ...] = ()
+    map_number = None if mapped is None else mapped.number
+    if needs or any_known() or (mapped is not None and mapped.sources):
+        found = inputs_of(task, args, kwargs, others, mapped)
+    run = begin_task(
+        process, task, parent, args, kwargs, inputs=found, map_number=map_number, later=needs
+    )
     if run.begin_error is not None and not is_instance(run.begin_error, Exception):
         never_run(run, process, run.begin_error)
         raise run.begin_error  # Ctrl-C in the function that computes the name
-    if run.span is not None:
-        link_inputs(run, task, args, kwargs, others, mapped)
     is_announced = not needs or task.run_name is None
     try:
         pending = PendingRun(process, submitted, run, task, args, kwargs)

@@ -13,14 +13,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from flowspan.core.events import ARTIFACT, ARTIFACT_CHANGE, CREATED, LOG, STATE
+from flowspan.core.failures import with_brief_causes
 from flowspan.core.limits import (
     MAX_CHAIN,
+    MAX_FAILURE_BYTES,
     MAX_FAILURE_TYPE_BYTES,
+    MAX_FAILURES,
+    MAX_FILE_PATH_BYTES,
+    MAX_INPUTS,
     MAX_LOG_BYTES,
     MAX_MESSAGE_BYTES,
     MAX_NAME_BYTES,
     MAX_PARAMETERS_BYTES,
     MAX_PAYLOAD_BYTES,
+    MAX_PREVIEW_BYTES,
+    MAX_RUN_DESCRIPTION_BYTES,
     MAX_STATE_NAME_BYTES,
     MAX_TAGS,
     MAX_TRACE_BYTES,
@@ -42,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flowspan.core.events import Event, FailureInfo, RunRecord
+    from flowspan.core.run_details import RunDetails
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -58,6 +66,7 @@ class Encoder:
     """An encoder of events, with caches. Not thread-safe."""
 
     __slots__ = (
+        "_details",
         "_ends",
         "_family",
         "_family_bytes",
@@ -75,6 +84,7 @@ class Encoder:
         self._names: dict[str, bytes] = {}
         self._first_states: dict[str, bytes] = {}
         self._loggers: dict[str, bytes] = {}
+        self._details: dict[RunDetails | None, bytes] = {None: b""}
         self._family: tuple[str | None, str, str | None] | None = None
         self._family_bytes = b""
         self._second: int | None = None
@@ -136,8 +146,9 @@ class Encoder:
                 self._first_state(state_name),
                 self._time(time_ns),
                 _rest_of_run(run)
-                if run.tags or run.parameters or run.traceparent or run.version
+                if run.tags or run.parameters or run.traceparent or run.version or run.inputs
                 else b"",
+                self._details.get(run.details) or self._make_details(run.details),
             )
         )
         size = varint(len(body))
@@ -248,6 +259,23 @@ class Encoder:
             + field(b"\x3a", (flow_run_id or "").encode())
         )
 
+    def _make_details(self, details: RunDetails | None) -> bytes:
+        """Encode the facts that the runs of a flow or task share."""
+        if details is None:
+            return b""
+        code = (
+            field(b"\x0a", clipped(details.file_path, MAX_FILE_PATH_BYTES))
+            + (b"\x10" + varint(details.line) if details.line else b"")
+            + field(b"\x1a", clipped(details.function, MAX_NAME_BYTES))
+        )
+        encoded = (
+            field(b"\x6a", clipped(details.description, MAX_RUN_DESCRIPTION_BYTES))
+            + b"\x70"
+            + varint(details.max_attempts)
+            + field(b"\x82\x01", code)
+        )
+        return _remember(self._details, details, encoded)
+
     def _full_state(self, event: Event) -> bytes:
         run_id, attempt = event[1:3]
         state = _state_body(*event[3:])
@@ -281,9 +309,10 @@ def _remember(cache: dict[K, V], key: K, value: V) -> V:
 
 
 def _rest_of_run(run: RunRecord) -> bytes:
-    """Encode the fields that many runs lack: tags, parameters, trace, version."""
+    """Encode the fields that many runs lack: tags, parameters, trace, version, inputs."""
     parts = [field(b"\x4a", clipped(tag, MAX_NAME_BYTES)) for tag in run.tags if tag][:MAX_TAGS]
-    if run.parameters and len(run.parameters) <= MAX_PARAMETERS_BYTES:
+    most = MAX_PARAMETERS_BYTES if run.is_flow else MAX_PREVIEW_BYTES
+    if run.parameters and len(run.parameters) <= most:
         parts.append(field(b"\x52", b"\x0a\x04json" + field(b"\x12", run.parameters)))
     if run.traceparent:
         trace = field(b"\x0a", run.traceparent.encode())
@@ -294,6 +323,9 @@ def _rest_of_run(run: RunRecord) -> bytes:
         parts.append(field(b"\x5a", trace))
     if run.version:
         parts.append(field(b"\x62", clipped(run.version, MAX_NAME_BYTES)))
+    for each in run.inputs[:MAX_INPUTS]:
+        parameter = field(b"\x12", clipped(each.parameter, MAX_NAME_BYTES))
+        parts.append(field(b"\x7a", field(b"\x0a", each.run_id.encode()) + parameter))
     return b"".join(parts)
 
 
@@ -323,20 +355,35 @@ def _detail(detail: FailureInfo | bytes) -> bytes:
         if len(detail) > MAX_PAYLOAD_BYTES:
             return b""
         return field(b"\x3a", _REFERENCE + field(b"\x12", detail))
-    return field(b"\x32", _failure(detail))
+    failure = _failure(detail, iter(range(MAX_FAILURES)))
+    if len(failure) > MAX_FAILURE_BYTES:
+        failure = _failure(with_brief_causes(detail), iter(range(MAX_FAILURES)))
+    return field(b"\x32", failure)
 
 
-def _failure(failure: FailureInfo, depth: int = 1) -> bytes:
+def _failure(failure: FailureInfo, tickets: Iterator[int], depth: int = 1) -> bytes:
+    """Encode a failure with its causes; return nothing if it is too deep or one too many.
+
+    Args:
+        failure: The failure.
+        tickets: One for each failure that may still be encoded.
+        depth: The depth of the failure, 1 for the outermost one.
+    """
+    if depth > MAX_CHAIN or next(tickets, None) is None:
+        return b""
     stack = utf8(failure.stack_trace)
     if len(stack) > MAX_TRACE_BYTES:
         stack = _without_middle(stack)
-    cause = failure.cause
-    return (
-        field(b"\x0a", clipped(failure.type or "Error", MAX_FAILURE_TYPE_BYTES))
-        + field(b"\x12", clipped(failure.message, MAX_MESSAGE_BYTES))
-        + field(b"\x1a", stack)
-        + (field(b"\x22", _failure(cause, depth + 1)) if cause and depth < MAX_CHAIN else b"")
-    )
+    parts = [
+        field(b"\x0a", clipped(failure.type or "Error", MAX_FAILURE_TYPE_BYTES)),
+        field(b"\x12", clipped(failure.message, MAX_MESSAGE_BYTES)),
+        field(b"\x1a", stack),
+    ]
+    if failure.cause is not None:
+        parts.append(field(b"\x22", _failure(failure.cause, tickets, depth + 1)))
+    others = (_failure(each, tickets, depth + 1) for each in failure.other_causes)
+    parts += [field(b"\x2a", other) for other in others]
+    return b"".join(parts)
 
 
 def _without_middle(stack: bytes) -> bytes:

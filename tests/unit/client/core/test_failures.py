@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from flowspan.core.failures import (
@@ -7,11 +9,21 @@ from flowspan.core.failures import (
     shorten,
     summary,
     whole_trace,
+    with_brief_causes,
 )
-from flowspan.core.limits import MAX_CHAIN, MAX_MESSAGE_BYTES, MAX_TRACE_BYTES
+from flowspan.core.limits import (
+    MAX_CHAIN,
+    MAX_FAILURE_BYTES,
+    MAX_FAILURES,
+    MAX_MESSAGE_BYTES,
+    MAX_TRACE_BYTES,
+)
 from flowspan.core.parameters import Parameters
 from flowspan.core.retries import RetryPolicy
 from flowspan.exceptions import ParameterError
+
+if TYPE_CHECKING:
+    from flowspan.core.events import FailureInfo
 
 
 def caught(function, *args) -> BaseException:
@@ -153,3 +165,67 @@ def test_the_whole_trace_has_the_causes() -> None:
 
 def test_an_error_that_was_never_raised_has_no_traceback() -> None:
     assert failure_info(ValueError("no")).stack_trace == "ValueError: no\n"
+
+
+def numbered_group(count: int, text: str = "no") -> BaseExceptionGroup:
+    return BaseExceptionGroup("many", [caught(fail, f"{text} {n}") for n in range(count)])
+
+
+def count_of(info: FailureInfo | None) -> int:
+    if info is None:
+        return 0
+    return 1 + count_of(info.cause) + sum(map(count_of, info.other_causes))
+
+
+def depth_of(info: FailureInfo | None) -> int:
+    if info is None:
+        return 0
+    return 1 + max(depth_of(info.cause), *map(depth_of, info.other_causes), 0)
+
+
+def test_members_of_a_group_are_other_causes() -> None:
+    inner = ExceptionGroup("inner", [caught(fail, "third")])
+    group = ExceptionGroup("both", [caught(fail, "first"), caught(with_cause), inner])
+    group.__cause__ = OSError("why")
+    info = failure_info(group)
+    assert info.cause is not None
+    assert (info.cause.type, info.cause.message) == ("OSError", "why")
+    assert [other.message for other in info.other_causes] == [
+        "first",
+        "'second'",
+        "inner (1 sub-exception)",
+    ]
+    first, second, third = info.other_causes
+    assert "in fail" in first.stack_trace
+    assert second.cause is not None
+    assert second.cause.message == "first"
+    assert [other.message for other in third.other_causes] == ["third"]
+    assert failure_info(ValueError("no")).other_causes == ()
+
+
+def test_groups_are_bounded_in_number_depth_and_size() -> None:
+    wide = failure_info(numbered_group(200, "x" * MAX_MESSAGE_BYTES))
+    assert count_of(wide) == MAX_FAILURES
+    brief = with_brief_causes(wide)
+    assert count_of(brief) == MAX_FAILURES
+    assert (brief.message, brief.stack_trace) == (wide.message, wide.stack_trace)
+    texts = [each.message + each.stack_trace for each in brief.other_causes]
+    assert sum(map(len, texts)) < MAX_FAILURE_BYTES // 2
+
+    deep: BaseException = ValueError("innermost")
+    for _ in range(40):
+        deep = ExceptionGroup("around", [deep])
+    assert depth_of(failure_info(deep)) == MAX_CHAIN
+
+    both = numbered_group(200)
+    both.__cause__ = numbered_group(200)
+    assert count_of(failure_info(both)) == MAX_FAILURES
+
+
+def test_an_error_that_is_in_several_places_is_shown_once() -> None:
+    shared = caught(fail, "shared")
+    group = ExceptionGroup("both", [shared, shared])
+    shared.__cause__ = group
+    info = failure_info(group)
+    assert [other.message for other in info.other_causes] == ["shared"]
+    assert info.other_causes[0].cause is None

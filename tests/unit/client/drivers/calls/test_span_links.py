@@ -409,7 +409,7 @@ def test_a_run_whose_inputs_cannot_be_linked_goes_on(
     def broken(_: object) -> Any:
         raise RuntimeError("no links")
 
-    monkeypatch.setattr("flowspan.drivers.calls.span_links.upstream_in", broken)
+    monkeypatch.setattr("flowspan.drivers.calls.run_inputs.upstream_in", broken)
 
     @flow
     def outer() -> list[int]:

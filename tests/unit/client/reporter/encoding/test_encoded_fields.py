@@ -19,17 +19,22 @@ from flowspan.core.events import (
     LOG,
     STATE,
     FailureInfo,
+    RunInput,
     RunRecord,
 )
 from flowspan.core.result_options import REFERENCE_ENCODING
+from flowspan.core.retries import RetryPolicy
+from flowspan.core.run_details import RunDetails
 from flowspan.reporter.encoding import events as wire
 from flowspan.v1 import (
     artifact_pb2,
+    code_location_pb2,
     failure_pb2,
     log_pb2,
     payload_pb2,
     report_pb2,
     report_service_pb2,
+    run_input_pb2,
     state_pb2,
     trace_pb2,
 )
@@ -49,9 +54,20 @@ NOT_ENCODED = {
     "run_created.state.failure.message",
     "run_created.state.failure.stack_trace",
     "run_created.state.failure.cause",
+    "run_created.state.failure.other_causes",
     "run_created.state.result",
     "run_created.state.result.encoding",
     "run_created.state.result.data",
+    # Labels are set by calls of LabelService.
+    "run_created.labels",
+    "run_created.labels.key",
+    "run_created.labels.value",
+    # Payloads have bytes. Text is for JSON transports.
+    "run_created.parameters.text",
+    "run_created.state.result.text",
+    "state_entered.state.result.text",
+    "artifact_created.data.text",
+    "artifact_changed.data.text",
     # For clients without an OpenTelemetry SDK.
     "run_created.trace.exported_by_service",
     # The service sets these.
@@ -86,6 +102,7 @@ def run_created() -> tuple[Any, report_pb2.Event]:
     trace = trace_pb2.TraceContext(
         traceparent=f"00-{TRACE_ID}-{SPAN_ID}-01", tracestate="vendor=1", parent_span_id=SPAN_ID
     )
+    details = RunDetails(run_created, "Load all.\n\nSlowly.", RetryPolicy(3))
     record = RunRecord(
         RUN_ID,
         is_flow=False,
@@ -97,6 +114,8 @@ def run_created() -> tuple[Any, report_pb2.Event]:
         tags=("a", "b"),
         parameters=b'{"x": 1}',
         version="v2",
+        details=details,
+        inputs=(RunInput(PARENT_ID, "x"), RunInput(ROOT_ID, "wait_for")),
     )
     record.traceparent, record.tracestate = trace.traceparent, trace.tracestate
     record.parent_span_id = trace.parent_span_id
@@ -115,6 +134,17 @@ def run_created() -> tuple[Any, report_pb2.Event]:
         parameters=json(b'{"x": 1}'),
         trace=trace,
         version="v2",
+        description="Load all.\n\nSlowly.",
+        max_attempts=4,
+        inputs=[
+            run_input_pb2.RunInput(run_id=PARENT_ID, parameter="x"),
+            run_input_pb2.RunInput(run_id=ROOT_ID, parameter="wait_for"),
+        ],
+        code=code_location_pb2.CodeLocation(
+            file_path=__file__,
+            line=run_created.__code__.co_firstlineno,
+            function=f"{__name__}.run_created",
+        ),
     )
     event = (CREATED, record, "Pending", TIME_NS)
     return event, report_pb2.Event(run_created=message)
@@ -139,10 +169,17 @@ def state_entered(
 
 def failed() -> tuple[Any, report_pb2.Event]:
     cause = failure_pb2.Failure(type="OSError", message="gone", stack_trace="frame 1")
+    other = failure_pb2.Failure(type="KeyError", message="k", stack_trace="frame 3", cause=cause)
     failure = failure_pb2.Failure(
-        type="ValueError", message="no", stack_trace="frame 2", cause=cause
+        type="ValueError",
+        message="no",
+        stack_trace="frame 2",
+        cause=cause,
+        other_causes=[other, other],
     )
-    info = FailureInfo("ValueError", "no", "frame 2", FailureInfo("OSError", "gone", "frame 1"))
+    cause_info = FailureInfo("OSError", "gone", "frame 1")
+    other_info = FailureInfo("KeyError", "k", "frame 3", cause_info)
+    info = FailureInfo("ValueError", "no", "frame 2", cause_info, (other_info, other_info))
     return state_entered(info, message="why", scheduled_ns=SCHEDULED_NS, failure=failure)
 
 

@@ -17,13 +17,30 @@ from flowspan.core.events import (
     LOG,
     STATE,
     FailureInfo,
+    RunInput,
     RunRecord,
 )
+from flowspan.core.limits import (
+    MAX_CHAIN,
+    MAX_FAILURE_BYTES,
+    MAX_FAILURES,
+    MAX_FILE_PATH_BYTES,
+    MAX_INPUTS,
+    MAX_MESSAGE_BYTES,
+    MAX_NAME_BYTES,
+    MAX_PREVIEW_BYTES,
+    MAX_RUN_DESCRIPTION_BYTES,
+    MAX_TRACE_BYTES,
+)
+from flowspan.core.retries import RetryPolicy
+from flowspan.core.run_details import RunDetails
 from flowspan.reporter.encoding import events as wire
 from flowspan.reporter.encoding.protobuf import clipped, varint, varint5
 from flowspan.reporter.encoding.single_events import expanded
 from flowspan.reporter.placeholders import placeholder_batch, without_event
 from flowspan.v1 import report_pb2, report_service_pb2, state_pb2
+
+RUN_ID = "0190a8a0-0000-7000-8000-000000000001"
 
 # Any text that a str can contain, including lone surrogates.
 texts = st.text(st.characters(codec=None, exclude_categories=[]), max_size=40)
@@ -31,8 +48,15 @@ ids = st.uuids().map(str)
 times = st.integers(0, (1 << 35) * 10**9 - 1)
 hex_ids = st.sampled_from(["", "0af7651916cd43dd8448eb211c80319c"])
 failures = st.recursive(
-    st.builds(FailureInfo, texts.filter(bool), texts, texts, st.none()),
-    lambda causes: st.builds(FailureInfo, texts.filter(bool), texts, texts, causes),
+    st.builds(FailureInfo, texts.filter(bool), texts, texts, st.none(), st.just(())),
+    lambda causes: st.builds(
+        FailureInfo,
+        texts.filter(bool),
+        texts,
+        texts,
+        causes | st.none(),
+        st.lists(causes, max_size=2).map(tuple),
+    ),
     max_leaves=4,
 )
 
@@ -118,6 +142,8 @@ def check_failure(expected: FailureInfo | None, read: Any) -> None:
     assert (read.type, read.message) == (readable(expected.type), readable(expected.message))
     assert read.stack_trace == readable(expected.stack_trace)
     check_failure(expected.cause, read.cause if read.HasField("cause") else None)
+    for other, read_other in zip(expected.other_causes, read.other_causes, strict=True):
+        check_failure(other, read_other)
 
 
 @given(
@@ -384,3 +410,75 @@ def test_the_frames_without_content() -> None:
     read = report_service_pb2.ReportRequest.FromString
     assert read(wire.HEARTBEAT_FRAME).WhichOneof("frame") == "heartbeat"
     assert read(wire.GOODBYE_FRAME).WhichOneof("frame") == "goodbye"
+
+
+def made_record(**fields: Any) -> RunRecord:
+    given = {
+        "is_flow": False,
+        "function_name": "load",
+        "run_name": "load-0",
+        "parent_run_id": None,
+        "root_run_id": RUN_ID,
+        "flow_run_id": None,
+    }
+    return RunRecord(RUN_ID, **{**given, **fields})  # type: ignore[arg-type] # fields of a record
+
+
+def encoded_run(record: RunRecord) -> Any:
+    (read,) = decode((CREATED, record, "Pending", 1))
+    return read.run_created
+
+
+@given(texts | st.none(), st.integers(0, 2**40))
+def test_details_of_runs(description: str | None, retries: int) -> None:
+    details = RunDetails(encoded_run, description, RetryPolicy(retries))
+    encoder = wire.Encoder()
+    for _ in range(2):  # the second time from the cache
+        items = encoder.encode((CREATED, made_record(details=details), "Pending", 1))
+        (read,) = report_pb2.Batch.FromString(wire.batch_bytes(1, items)).events
+        run = read.run_created
+        assert run.description == readable(description or "")
+        assert run.max_attempts == min(retries + 1, 2**31 - 1)
+        assert run.code.file_path == __file__
+        assert run.code.function == f"{__name__}.encoded_run"
+
+
+def test_long_details_are_shortened() -> None:
+    details = RunDetails(encoded_run, "é" * MAX_RUN_DESCRIPTION_BYTES, None)
+    details.file_path = "/x" * MAX_FILE_PATH_BYTES
+    details.function = "f" * 2 * MAX_NAME_BYTES
+    run = encoded_run(made_record(details=details))
+    assert len(run.description.encode()) == MAX_RUN_DESCRIPTION_BYTES
+    assert len(run.code.file_path.encode()) <= MAX_FILE_PATH_BYTES
+    assert len(run.code.function.encode()) <= MAX_NAME_BYTES
+
+
+def test_inputs_and_previews_beyond_the_limits_are_left_out() -> None:
+    many = tuple(RunInput(RUN_ID, f"p{number}" * 200) for number in range(MAX_INPUTS + 1))
+    run = encoded_run(made_record(inputs=many, parameters=b"x" * (MAX_PREVIEW_BYTES + 1)))
+    assert len(run.inputs) == MAX_INPUTS
+    assert max(len(each.parameter.encode()) for each in run.inputs) <= MAX_NAME_BYTES
+    assert not run.HasField("parameters")
+    flow = encoded_run(made_record(is_flow=True, parameters=b"x" * (MAX_PREVIEW_BYTES + 1)))
+    assert flow.HasField("parameters")
+
+
+def count_failures(read: Any) -> int:
+    cause = count_failures(read.cause) if read.HasField("cause") else 0
+    return 1 + cause + sum(map(count_failures, read.other_causes))
+
+
+def test_failures_beyond_the_limits_are_left_out() -> None:
+    long = FailureInfo("E", "m" * MAX_MESSAGE_BYTES, "t" * MAX_TRACE_BYTES)
+    wide = FailureInfo("E", "", "", long, (long,) * 100)
+    deep = long
+    for _ in range(30):
+        deep = FailureInfo("E", "", "", None, (deep,))
+    chain = long
+    for _ in range(30):
+        chain = long._replace(cause=chain)
+    for failure, count in ((wide, MAX_FAILURES), (deep, MAX_CHAIN), (chain, MAX_CHAIN)):
+        (read,) = decode((STATE, RUN_ID, 1, 7, "Failed", "", 1, failure, None))
+        found = read.state_entered.state.failure
+        assert count_failures(found) == count
+        assert found.ByteSize() <= MAX_FAILURE_BYTES
