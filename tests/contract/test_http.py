@@ -374,7 +374,7 @@ def test_grpc_web_as_text(port: int, stubs: Stubs) -> None:
     body = b64encode(enveloped(runs.GetFlowRunRequest(id=run_id).SerializeToString()))
     answer = send(port, GET_RUN, body, {"content-type": "application/grpc-web-text"})
     assert answer.headers["content-type"] == "application/grpc-web-text"
-    # Each envelope is encoded by itself.
+    # Each envelope is encoded separately.
     message, padding, end = answer.body.partition(b"==")
     if not padding:
         message, padding, end = answer.body.partition(b"=")

@@ -72,7 +72,7 @@ def test_a_page_of_another_origin_is_refused(port: int) -> None:
 
 
 def test_what_a_form_can_send_is_not_a_call(port: int) -> None:
-    """A browser asks nobody before it sends these types to another site."""
+    """A browser sends these types to another site without a preflight."""
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""):
         answer = send(port, LIST, b"{}", {"content-type": kind})
         assert answer.status == 415, kind
@@ -210,6 +210,20 @@ def test_connections_are_kept_and_pipelines_are_answered_in_order(port: int) -> 
     # A refused call does not cost the connection.
     wrong = f"GET {LIST}?message=x HTTP/1.1\r\nhost: localhost\r\n\r\n".encode()
     assert exchange(port, wrong, wrong, last).count(b"HTTP/1.1 400 ") == 2
+
+
+def test_answers_do_not_wait_for_acknowledgements(harness: Harness, port: int) -> None:
+    """With Nagle's algorithm, the body of an answer leaves 40 ms after its headers."""
+
+    async def delays() -> list[bool]:
+        assert harness.http is not None
+        sockets = [each.transport.get_extra_info("socket") for each in harness.http.connections]
+        return [not each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for each in sockets]
+
+    with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        assert client.recv(12) == b"HTTP/1.1 200"
+        assert harness.run(delays()) == [False]
 
 
 def test_no_more_connections_when_files_run_out(

@@ -121,7 +121,7 @@ class Harness:
         self.restart_reaper()
         self.is_running = True
         self.channel = self.new_channel()
-        self._http: HttpServer | None = None
+        self.http: HttpServer | None = None
 
     def new_channel(self) -> grpc.Channel:
         """Open a new channel with its own connection."""
@@ -134,7 +134,7 @@ class Harness:
 
     def start_http(self, *, origins: tuple[str, ...] = ()) -> int:
         """Serve over HTTP, too; return the port."""
-        server = self._http = HttpServer(self.backend, origins=origins, grace_s=1.0)
+        server = self.http = HttpServer(self.backend, origins=origins, grace_s=1.0)
         port = server.listen("127.0.0.1", 0)
         self.run(server.start())
         return port
@@ -204,8 +204,8 @@ class Harness:
 
     async def _stop_servers(self) -> None:
         stops = [self.server.stop(grace_s=3.0)]
-        if self._http is not None:
-            stops.append(self._http.stop())
+        if self.http is not None:
+            stops.append(self.http.stop())
         await asyncio.gather(*stops)
 
     async def _start(self) -> int:

@@ -440,7 +440,7 @@ class ServiceInfo:
         longest_write_s: The duration of the longest transaction, which blocks all other writes.
         longest_recent_write_s: The same over the last minute.
         database_problem: The reason why the database cannot be used; empty if there is no problem.
-        http_address: The address over HTTP ("http://127.0.0.1:4680"); empty if there is none.
+        http_address: The address over HTTP ("http://127.0.0.1:4680"); empty without HTTP.
     """
 
     version: str

@@ -12,7 +12,7 @@ import uvicorn
 
 from flowspan_service.process.sockets import listening_sockets
 from flowspan_service.transports.http.app import App
-from flowspan_service.transports.http.connection import connection_class
+from flowspan_service.transports.http.connection import Connection, connection_class
 
 if TYPE_CHECKING:
     import socket
@@ -76,6 +76,14 @@ class HttpServer:
         self._server = _Uvicorn(config)
         self._serving = asyncio.create_task(self._server.serve(self._sockets))
         await self._server.wait_until_ready(self._serving)
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The open connections."""
+        if self._server is None:
+            return []
+        found = self._server.server_state.connections
+        return [each for each in found if isinstance(each, Connection)]
 
     async def stop(self) -> None:
         """Stop: accept no more connections, and end the open calls after the grace."""

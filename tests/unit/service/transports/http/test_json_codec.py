@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from flowspan.v1 import flow_run_service_pb2, label_service_pb2, report_service_pb2
 from flowspan_service.domain.errors import InvalidFieldError
@@ -96,3 +99,42 @@ def test_answers_keep_characters_and_omit_defaults() -> None:
     answer.flow_runs.add(id="x", name="Übung 🐍")
     text = json_answer(type(answer), answer.SerializeToString())
     assert text == '{"flowRuns":[{"id":"x","name":"Übung 🐍"}]}'.encode()
+
+
+NAMES = (
+    "hello",
+    "batch",
+    "events",
+    "runCreated",
+    "state",
+    "type",
+    "time",
+    "parameters",
+    "data",
+    "x",
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(content=st.dictionaries(st.sampled_from(NAMES), VALUES), is_lenient=st.booleans())
+def test_any_json_is_parsed_or_refused(*, content: dict[str, object], is_lenient: bool) -> None:
+    text = json.dumps(content).encode()
+    kind = report_service_pb2.ReportBatchRequest
+    try:
+        data = binary_request(kind, text, is_lenient=is_lenient)
+    except InvalidFieldError as error:
+        str(error).encode()  # can be sent
+        return
+    kind.FromString(data)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.binary(max_size=64))
+def test_any_bytes_are_parsed_or_refused(data: bytes) -> None:
+    with suppress(InvalidFieldError):
+        binary_request(report_service_pb2.ReportBatchRequest, data, is_lenient=False)
