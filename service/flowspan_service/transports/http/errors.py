@@ -13,7 +13,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.json_format import MessageToDict
 from google.rpc.status_pb2 import Status
 
-from flowspan_service.api.errors import code_of, error_info, message_of
+from flowspan_service.api.errors import code_of, error_details, message_of
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -116,7 +116,7 @@ class DisconnectedError(Exception):
 
 def failure_of(error: ServiceError) -> Failure:
     """Return the failure for an error of a servicer."""
-    return Failure(int(code_of(error)), message_of(error), (error_info(error),))
+    return Failure(int(code_of(error)), message_of(error), error_details(error))
 
 
 def refusal(
