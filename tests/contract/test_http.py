@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from google.protobuf.json_format import Parse
 from google.rpc.error_details_pb2 import ErrorInfo
 from tests.store.builders import new_id
 from tests.support.http_channel import HttpChannel, connect_error, enveloped, trailers
@@ -23,6 +24,7 @@ from flowspan.v1 import flow_run_service_pb2 as runs
 from flowspan.v1 import variable_service_pb2, watch_service_pb2
 from flowspan_service.api.errors import CODES
 from flowspan_service.api.flow_runs import FlowRunService
+from flowspan_service.api.parsing import IN_A_THREAD
 from flowspan_service.api.services import services
 from flowspan_service.domain.errors import ServiceError
 
@@ -175,6 +177,27 @@ def test_compression_both_ways(port: int, stubs: Stubs) -> None:
     assert send(port, LIST, gzip.compress(b"{}") * 2, packed).status == 400
     unknown = send(port, LIST, b"{}", {**JSON, "content-encoding": "br"})
     assert (unknown.status, unknown.content["code"]) == (501, "unimplemented")
+
+
+def test_large_messages_are_converted_in_threads_and_are_the_same(port: int, stubs: Stubs) -> None:
+    data = json.dumps(["x" * 300_000]).encode()
+    run = {
+        "id": new_id(),
+        "flowName": "large",
+        "state": {"type": "STATE_TYPE_PENDING"},
+        "parameters": {"encoding": "json", "data": b64encode(data).decode()},
+    }
+    body = json.dumps({"flowRun": run}).encode()
+    assert len(body) > IN_A_THREAD
+    created = send(port, "/flowspan.v1.FlowRunService/CreateFlowRun", body)
+    assert created.status == 200, created.body
+    request = runs.GetFlowRunRequest(id=run["id"])
+    expected = stubs.flow_runs.GetFlowRun(request)
+    assert expected.flow_run.parameters.data == data
+    answer = send(port, GET_RUN, json.dumps({"id": run["id"]}).encode())
+    assert Parse(answer.body, runs.GetFlowRunResponse()).flow_run.id == run["id"]
+    packed = send(port, GET_RUN, request.SerializeToString(), {**PROTO, "accept-encoding": "gzip"})
+    assert runs.GetFlowRunResponse.FromString(gzip.decompress(packed.body)) == expected
 
 
 def test_bombs_are_refused_by_their_decompressed_size(port: int) -> None:

@@ -16,7 +16,7 @@ from google.protobuf.json_format import Error, MessageToDict, ParseDict
 
 from flowspan_service.api import limits
 from flowspan_service.api.checks import invalid, shown
-from flowspan_service.domain.errors import InvalidFieldError, ServiceError
+from flowspan_service.domain.errors import InvalidFieldError, ServiceError, TooLargeError
 from flowspan_service.transports.http.errors import json_bytes
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 64
 """Messages within messages, as in binary (see api.wire_shape)."""
+
+MAX_BRACKETS = 1_000_000
+"""Opening brackets in a request. "[]," is three bytes, and a list of 56 in memory."""
 
 _WELL_KNOWN = "google.protobuf."
 _FIELD_OF_ERROR = re.compile(r"Failed to parse (\w+) field: ")
@@ -40,6 +43,7 @@ def binary_request(kind: type[Message], text: bytes, *, is_lenient: bool) -> byt
 
     Raises:
         InvalidFieldError: The text is not JSON, or not the JSON of that type; names the field.
+        TooLargeError: It has too many objects and arrays.
     """
     content = _loaded(text or b"{}")
     if not isinstance(content, dict):
@@ -61,6 +65,12 @@ def json_answer(kind: type[Message], data: bytes) -> bytes:
 
 
 def _loaded(text: bytes) -> Any:
+    if text.count(b"[") + text.count(b"{") > MAX_BRACKETS:
+        raise TooLargeError(
+            f"The body of the request has more than {MAX_BRACKETS} brackets.",
+            advice="Send less in one request.",
+            limit=str(MAX_BRACKETS),
+        )
     try:
         content = json.loads(text.decode(), object_pairs_hook=_object, parse_constant=_no_constant)
         if b"\\ud" in text.lower():

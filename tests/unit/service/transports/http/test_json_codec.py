@@ -10,8 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flowspan.v1 import flow_run_service_pb2, label_service_pb2, report_service_pb2
-from flowspan_service.domain.errors import InvalidFieldError
-from flowspan_service.transports.http.json_codec import MAX_DEPTH, binary_request, json_answer
+from flowspan_service.domain.errors import InvalidFieldError, TooLargeError
+from flowspan_service.transports.http.json_codec import (
+    MAX_BRACKETS,
+    MAX_DEPTH,
+    binary_request,
+    json_answer,
+)
 
 
 def parsed(text: str, *, is_lenient: bool = False) -> report_service_pb2.ReportBatchRequest:
@@ -92,6 +97,11 @@ def test_depth_is_bounded() -> None:
     deep = '{"cause": ' * (MAX_DEPTH + 1) + "{}" + "}" * (MAX_DEPTH + 1)
     text = json.dumps({"batch": {"events": [{"stateEntered": {"state": {"failure": 0}}}]}})
     assert "nested too deeply" in str(refused(text.replace("0", deep)))
+
+
+def test_objects_and_arrays_are_counted_before_they_take_memory() -> None:
+    with pytest.raises(TooLargeError):
+        parsed('{"x": [' + "[]," * MAX_BRACKETS + "[]]}", is_lenient=True)
 
 
 def test_answers_keep_characters_and_omit_defaults() -> None:
