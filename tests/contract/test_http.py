@@ -470,11 +470,15 @@ def code_of(kind: str, answer: Any) -> str:
 
 
 def test_json_carries_every_field_of_a_variable_both_ways(port: int) -> None:
-    value = {"encoding": "json", "data": b64encode('{"a": [1, 2.5, "ü"]}'.encode()).decode()}
+    value = {"encoding": "json", "text": '{"a": [1, 2.5, "ü"]}'}
     sent = {"variable": {"name": "rate", "value": value, "tags": ["x"]}}
     answer = send(port, f"{VARIABLES}/SetVariable", json.dumps(sent).encode())
     assert answer.status == 200, answer.body
     found = get(port, f"{VARIABLES}/GetVariable?message=" + urllib.parse.quote('{"name": "rate"}'))
     variable = found.content["variable"]
     assert {name: variable[name] for name in sent["variable"]} == sent["variable"]
-    assert variable_service_pb2.GetVariableResponse().variable.name == ""
+    # In binary, the value is in `data`, as always.
+    request = variable_service_pb2.GetVariableRequest(name="rate").SerializeToString()
+    binary = send(port, f"{VARIABLES}/GetVariable", request, PROTO).body
+    stored = variable_service_pb2.GetVariableResponse.FromString(binary).variable.value
+    assert (stored.data.decode(), stored.text) == (value["text"], "")

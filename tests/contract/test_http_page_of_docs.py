@@ -56,6 +56,6 @@ def test_every_command_of_the_page_works(harness: Harness) -> None:
         assert "127.0.0.1:4680" in command
         assert (b'"code":' in answer) == ("WRONG" in command), (command, answer)
     assert b'"version":"1.2.3"' in b"".join(answers.values())
-    assert b'"name":"rate"' in b"".join(answers.values())
+    assert b'"text":"0.5"' in b"".join(answers.values())
     (refused,) = (each for each in answers.values() if b'"code"' in each)
     assert b"is not one of" in refused

@@ -16,6 +16,7 @@ from google.protobuf.json_format import Error, MessageToDict, ParseDict
 
 from flowspan_service.api import limits
 from flowspan_service.api.checks import invalid, shown
+from flowspan_service.api.payloads import to_text_form
 from flowspan_service.domain.errors import InvalidFieldError, ServiceError, TooLargeError
 from flowspan_service.transports.http.errors import json_bytes
 
@@ -60,8 +61,8 @@ def binary_request(kind: type[Message], text: bytes, *, is_lenient: bool) -> byt
 
 
 def json_answer(kind: type[Message], data: bytes) -> bytes:
-    """Return the JSON text of an encoded answer."""
-    return json_bytes(MessageToDict(kind.FromString(data)))
+    """Return the JSON text of an encoded answer, in which payloads of text are text."""
+    return json_bytes(MessageToDict(to_text_form(kind.FromString(data))))
 
 
 def _loaded(text: bytes) -> Any:
