@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from base64 import b64encode
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -116,7 +117,11 @@ class DisconnectedError(Exception):
 
 def failure_of(error: ServiceError) -> Failure:
     """Return the failure for an error of a servicer."""
-    return Failure(int(code_of(error)), message_of(error), error_details(error))
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    if error.retry_after_s is not None:
+        headers = ((b"retry-after", str(math.ceil(error.retry_after_s)).encode()),)
+    details = tuple(error_details(error))
+    return Failure(int(code_of(error)), message_of(error), details, headers=headers)
 
 
 def refusal(

@@ -10,7 +10,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from flowspan_service.api.errors import CODES
-from flowspan_service.domain.errors import NotFoundError
+from flowspan_service.domain.errors import NotFoundError, OverloadedError
 from flowspan_service.transports.http import errors
 
 
@@ -33,6 +33,14 @@ def test_json_has_the_details_in_binary_and_for_people() -> None:
     info = ErrorInfo.FromString(b64decode(detail["value"] + "=="))
     assert (info.reason, dict(info.metadata)) == ("NOT_FOUND", {"id": "x", "advice": "List them."})
     assert detail["debug"]["metadata"]["advice"] == "List them."
+
+
+def test_what_passes_with_time_says_when() -> None:
+    failure = errors.failure_of(OverloadedError("Full."))
+    assert failure.http_status == 429
+    assert failure.headers == ((b"retry-after", b"1"),)
+    assert failure.as_json()["details"][1]["debug"] == {"retryDelay": "1s"}
+    assert errors.failure_of(NotFoundError("No run.")).headers == ()
 
 
 def test_trailers_hold_any_text_in_one_line() -> None:
