@@ -165,12 +165,24 @@ class _Stream:
         self._connection.request("POST", path, enveloped(data), headers)
         self._answer: http.client.HTTPResponse | None = None
 
+    def begin(self) -> http.client.HTTPResponse:
+        """Wait for the headers of the answer."""
+        if self._answer is None:
+            self._answer = self._connection.getresponse()
+        return self._answer
+
     def cancel(self) -> None:
         """End the call from any thread."""
         self._is_cancelled.set()
         if self._connection.sock is not None:
             with suppress(OSError):
                 self._connection.sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the connection; for the thread that reads, or after it."""
+        if self._answer is not None:
+            self._answer.close()
+        self._connection.close()
 
     def __iter__(self) -> Iterator[bytes]:
         try:
@@ -180,10 +192,10 @@ class _Stream:
                 raise HttpError(grpc.StatusCode.CANCELLED, "cancelled here", []) from error
             raise HttpError(grpc.StatusCode.UNAVAILABLE, repr(error), []) from error
         finally:
-            self._connection.close()
+            self.close()
 
     def _messages(self) -> Iterator[bytes]:
-        answer = self._answer = self._connection.getresponse()
+        answer = self.begin()
         if answer.status != 200:
             raise connect_error(json.loads(answer.read()))
         while True:
@@ -215,6 +227,12 @@ class _Messages:
 
     def __next__(self) -> Any:
         return self._deserialize(next(self._items))
+
+    def __del__(self) -> None:
+        self._stream.close()  # a test may leave a stream that it has cancelled
+
+    def initial_metadata(self) -> list[tuple[str, str]]:
+        return self._stream.begin().getheaders()
 
     def cancel(self) -> bool:
         self._stream.cancel()
