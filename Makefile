@@ -24,6 +24,7 @@ GEN_INSTALLED := $(GEN_VENV)/.installed
 # The oldest release that the package supports: stubs need at least the grpcio that generated them.
 GRPCIO_TOOLS := 1.76.0
 STUBS := python_client/flowspan/v1
+OPENAPI := service/flowspan_service/transports/http/openapi.json
 RELEASED_PROTO := proto/released/flowspan.v1.binpb
 PIP_FLAGS := --quiet --disable-pip-version-check
 
@@ -70,15 +71,18 @@ lock: $(INSTALLED) ## Resolve the development requirements, and the oldest suppo
 	$(BIN)/uv pip compile pyproject.toml --extra postgres --extra migrate --resolution lowest-direct \
 		--python-version 3.11 --no-header --no-annotate --quiet --output-file requirements-oldest.lock
 
-gen: $(GEN_INSTALLED) ## Generate the stubs from proto/
+gen: $(GEN_INSTALLED) ## Generate the stubs and the OpenAPI document from proto/
 	@proto/generate.sh $(GEN_VENV)/bin/python .build/gen
 	@rm -f $(STUBS)/*_pb2*.py $(STUBS)/*_pb2*.pyi
 	@cp .build/gen/flowspan/v1/* $(STUBS)/
+	@cp .build/gen/openapi.json $(OPENAPI)
 
-gen-check: $(GEN_INSTALLED) ## Check that the committed stubs match proto/
+gen-check: $(GEN_INSTALLED) ## Check that the committed stubs and OpenAPI document match proto/
 	@proto/generate.sh $(GEN_VENV)/bin/python .build/gen-check
 	@diff -r -q -x __pycache__ -x __init__.py .build/gen-check/flowspan/v1 $(STUBS) \
 		|| { echo "The stubs do not match the protos: run 'make gen'."; exit 1; }
+	@diff -q .build/gen-check/openapi.json $(OPENAPI) \
+		|| { echo "The OpenAPI document does not match the protos: run 'make gen'."; exit 1; }
 
 fmt: $(INSTALLED) ## Format the code and apply the linter's fixes
 	$(BIN)/ruff format --quiet

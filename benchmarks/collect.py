@@ -49,7 +49,9 @@ class Workload:
         rows: The name of the figure and its factor, by row.
         count: The number of operations of a full run.
         quick_count: The number of operations of a trial run.
-        needs_own_service: True if it stores so much that it would slow down other workloads.
+        needs_own_service: True if it stores so much that it would slow down other workloads, or
+            needs other settings.
+        http_port: The HTTP port of its own service, or off.
     """
 
     module: str
@@ -57,6 +59,7 @@ class Workload:
     count: int
     quick_count: int
     needs_own_service: bool = False
+    http_port: str = "off"
 
 
 WORKLOADS = (
@@ -90,6 +93,21 @@ WORKLOADS = (
         100,
         20,
         needs_own_service=True,
+    ),
+    Workload(
+        "transports",
+        {
+            "list-grpc": ("grpc", 1),
+            "list-grpc-cpu": ("grpc, CPU", 1),
+            "list-connect": ("connect", 1),
+            "list-connect-cpu": ("connect, CPU", 1),
+            "list-json": ("json", 1),
+            "list-json-cpu": ("json, CPU", 1),
+        },
+        2_000,
+        200,
+        needs_own_service=True,
+        http_port="0",
     ),
 )
 
@@ -137,8 +155,13 @@ class Collector:
                     self._attempt(("hello",), lambda: self._hello(service))
         for workload in every:
             if workload.needs_own_service:
-                with self._new_database() as url, running_service(url) as service:
+                with (
+                    self._new_database() as url,
+                    running_service(url, http_port=workload.http_port) as service,
+                ):
                     self._measure(workload, service)
+        if "memory-idle-http" in self._rows:
+            self._attempt(("memory-idle-http",), self._idle_with_http)
         if self._rows & {"start", "memory-idle", "ingest", "memory-ingest"}:
             self._attempt(("start", "memory-idle", "ingest", "memory-ingest"), self._service)
 
@@ -189,6 +212,14 @@ class Collector:
                 self._add("memory-idle", resident_bytes(service.process_id))
             if self._rows & {"ingest", "memory-ingest"}:
                 self._ingest(service)
+
+    def _idle_with_http(self) -> None:
+        with (
+            self._new_database() as url,
+            running_service(url, http_port="0") as service,
+        ):
+            time.sleep(IDLE_S)
+            self._add("memory-idle-http", resident_bytes(service.process_id))
 
     def _listing(self) -> None:
         runs = LISTED_RUNS // 20 if self._quick else LISTED_RUNS

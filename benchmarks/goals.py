@@ -92,6 +92,12 @@ ROWS = (
     Row("get-32", "GetFlowRun, 32 callers: calls", PER_SECOND, _both(2000), more_is_better=True),
     Row("page", "ListFlowRuns(100), one caller", PER_SECOND, _both(700), more_is_better=True),
     Row("page-32", "ListFlowRuns(100), 32 callers", PER_SECOND, _both(700), more_is_better=True),
+    Row("list-grpc", "ListFlowRuns(10) over gRPC", MILLISECONDS, {}),
+    Row("list-grpc-cpu", "the same, CPU time of the service", MILLISECONDS, {}),
+    Row("list-connect", "ListFlowRuns(10) over Connect, binary", MILLISECONDS, {}),
+    Row("list-connect-cpu", "the same, CPU time of the service", MILLISECONDS, {}),
+    Row("list-json", "ListFlowRuns(10) over Connect, JSON", MILLISECONDS, {}),
+    Row("list-json-cpu", "the same, CPU time of the service", MILLISECONDS, {}),
     Row("watch", "a state until it is seen, one watcher", MILLISECONDS, _both(8e-3)),
     Row("watch-p95", "the same, p95", MILLISECONDS, _both(20e-3)),
     Row("watch-50", "the same, 50 watchers of one tree", MILLISECONDS, _both(8e-3)),
@@ -99,6 +105,7 @@ ROWS = (
     Row("watch-idle", "ingest that 50 watchers at rest cost", PERCENT, _both(0.05)),
     Row("listing", "a page among 1,000,000 task runs, p99", MILLISECONDS, _both(10e-3)),
     Row("memory-idle", "service memory, idle", MEGABYTES, _both(100e6)),
+    Row("memory-idle-http", "service memory, idle, with HTTP", MEGABYTES, _both(100e6)),
     Row("memory-ingest", "service memory, peak under full ingest", MEGABYTES, _both(300e6)),
 )
 

@@ -43,17 +43,18 @@ class Service:
 
 
 @contextlib.contextmanager
-def running_service(db: str | None = None) -> Iterator[Service]:
+def running_service(db: str | None = None, *, http_port: str = "off") -> Iterator[Service]:
     """Run a service during the block, started like `flowspan server start`.
 
     Args:
         db: The URL of its database; None for SQLite in its folder.
+        http_port: Its HTTP port, or off.
     """
     with tempfile.TemporaryDirectory(prefix="flowspan-bench-") as folder:
         home = Path(folder)
         port = free_port()
         command = [str(Path(sys.executable).with_name("flowspan")), "server", "start"]
-        command += ["--host", "127.0.0.1", "--port", str(port)]
+        command += ["--host", "127.0.0.1", "--port", str(port), "--http-port", http_port]
         command += ["--db", db] if db else []
         environment = clean_environment(FLOWSPAN_HOME=folder)
         log_path = home / "bench-service.log"

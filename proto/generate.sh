@@ -3,9 +3,9 @@
 #
 #   proto/generate.sh PYTHON FOLDER
 #
-# PYTHON has grpcio-tools (the Makefile pins which); FOLDER gets flowspan/v1/. Files of messages
-# alone get no *_pb2_grpc.py: there would be nothing in it. The descriptor set has the comments, which
-# the stubs lack; the service's reflection shows them.
+# PYTHON has grpcio-tools (the Makefile pins which); FOLDER gets flowspan/v1/ and openapi.json. Files
+# of messages alone get no *_pb2_grpc.py: there would be nothing in it. The descriptor set has the
+# comments, which the stubs lack; the service's reflection and the OpenAPI document show them.
 set -eu
 python=$1
 folder=$2
@@ -19,3 +19,4 @@ mkdir -p "$folder"
 for file in "$folder"/flowspan/v1/*_pb2_grpc.py; do
     grep -q '^class ' "$file" || rm "$file"
 done
+"$python" scripts/openapi.py "$folder/flowspan/v1/descriptors.binpb" > "$folder/openapi.json"

@@ -6,13 +6,19 @@ import argparse
 from dataclasses import dataclass, fields
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from urllib.parse import urlsplit
 
 from flowspan_service.process.plain_text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+HTTP_PORT = 4680
+"""The default HTTP port."""
+
+_OFF = "off"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _HIDDEN = "…"
 _SHOWN_PARAMETERS = frozenset(
     [
@@ -22,7 +28,8 @@ _SHOWN_PARAMETERS = frozenset(
 )
 
 _DESCRIPTION = """\
-Run the flowspan service, which stores the reports of flows and serves them over gRPC.
+Run the flowspan service, which stores the reports of flows and serves them over gRPC and
+HTTP.
 
 Each flag can also be set by an environment variable: --http-port is FLOWSPAN_HTTP_PORT. Flags take
 precedence. (--log-level is FLOWSPAN_SERVICE_LOG_LEVEL and --log-format is
@@ -42,7 +49,9 @@ class Config:
     Attributes:
         host: The address to listen on.
         port: The gRPC port; 0 chooses a free one.
-        http_port: The HTTP port.
+        http_port: The HTTP port; 0 chooses a free one, None is for no HTTP.
+        http_is_optional: True to start without HTTP if its port cannot be used.
+        cors_origins: The origins whose web pages may call the service: "https://example.com".
         db: The URL of the database.
         home: The folder for the database, the socket and the published address.
         socket: The additional Unix socket to listen on, or None.
@@ -60,7 +69,9 @@ class Config:
 
     host: str
     port: int
-    http_port: int
+    http_port: int | None
+    http_is_optional: bool
+    cors_origins: tuple[str, ...]
     db: str
     home: Path
     socket: Path | None
@@ -102,6 +113,9 @@ def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
         "home": home,
         "socket": socket,
         "listens_on_tcp": not flags.no_tcp,
+        "http_port": _http_port(flags),
+        "http_is_optional": flags.http_port is None or flags.embedded,
+        "cors_origins": tuple(flags.cors_origin or ()),
         "is_embedded": flags.embedded,
         "idle_timeout_s": flags.idle_timeout,
         "otlp_endpoint": flags.otlp_endpoint or "",
@@ -117,6 +131,14 @@ def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
         if field.name not in values and hasattr(flags, field.name)
     }
     return Config(**values, **same)
+
+
+def _http_port(flags: argparse.Namespace) -> int | None:
+    """Return the HTTP port; by default, only services with a known gRPC port have one."""
+    if flags.http_port is not None:
+        return None if flags.http_port == _OFF else int(flags.http_port)
+    is_known = flags.port != 0 and not flags.no_tcp
+    return HTTP_PORT if is_known and not flags.embedded else None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -146,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
                 help=option.text,
                 type=option.convert,
                 default=option.default,
+                action=_Append if option.is_repeatable else "store",
             )
     parser.add_argument("--crash-point", type=_crash_point, help=argparse.SUPPRESS)
     return parser
@@ -220,6 +243,38 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _port_or_off(text: str) -> int | str:
+    return _OFF if text.lower() == _OFF else _port(text)
+
+
+def _origins(text: str) -> list[str]:
+    """Return the origins in a text, separated by commas or spaces, as browsers write them."""
+    found = []
+    for each in text.replace(",", " ").split():
+        origin = origin_of(each)
+        if origin is None:
+            raise argparse.ArgumentTypeError(
+                f"{each!r} is not the origin of a web page, such as https://example.com"
+            )
+        found.append(origin)
+    return found
+
+
+def origin_of(text: str) -> str | None:
+    """Return an origin as browsers write it; None for a text that is no origin."""
+    try:
+        parts = urlsplit(text.lower())
+        port = parts.port
+    except ValueError:
+        return None
+    has_more = parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or has_more:
+        return None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    is_default = port in (None, _DEFAULT_PORTS[parts.scheme])
+    return f"{parts.scheme}://{host}" + ("" if is_default else f":{port}")
+
+
 def _positive(text: str) -> float:
     try:
         value = float(text)
@@ -269,6 +324,23 @@ class _Setting(NamedTuple):
     text: str
     convert: Callable[[str], object] = str
     default: object = None
+    is_repeatable: bool = False
+
+
+class _Append(argparse.Action):
+    """Adds the values of a repeated flag; the first one replaces the value of the environment."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        del parser, option_string
+        before = getattr(namespace, self.dest)
+        given = [] if before is self.default else before
+        setattr(namespace, self.dest, [*given, *values])
 
 
 class _Switch(NamedTuple):
@@ -291,7 +363,18 @@ _OPTIONS: dict[str, tuple[_Setting | _Switch, ...]] = {
             "--port", "PORT", "the gRPC port; 0 chooses a free one (default 4600)", _port, 4600
         ),
         _Setting(
-            "--http-port", "PORT", "the HTTP port (default 4680); not served yet", _port, 4680
+            "--http-port",
+            "PORT",
+            f"the HTTP port, or off; 0 chooses a free one (default {HTTP_PORT} if it is free; off "
+            "with --embedded, --no-tcp and --port 0)",
+            _port_or_off,
+        ),
+        _Setting(
+            "--cors-origin",
+            "URL",
+            "let web pages of this origin call the service over HTTP; repeatable (default: none)",
+            _origins,
+            is_repeatable=True,
         ),
         _Setting(
             "--socket",
@@ -299,7 +382,7 @@ _OPTIONS: dict[str, tuple[_Setting | _Switch, ...]] = {
             "a Unix socket to listen on (default: in the home, if the database is there)",
             _path,
         ),
-        _Switch("--no-tcp", "listen only on the Unix socket"),
+        _Switch("--no-tcp", "serve gRPC only on the Unix socket"),
     ),
     "storage": (
         _Setting(

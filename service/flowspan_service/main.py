@@ -35,8 +35,7 @@ from flowspan_service.process.standard_streams import complain, log_file
 from flowspan_service.process.tuning import tune_collector
 from flowspan_service.stores import StoreOpenError, open_store, sqlite_path
 from flowspan_service.transports.announcement import announce
-from flowspan_service.transports.grpc.server import Server
-from flowspan_service.transports.listening import listen
+from flowspan_service.transports.servers import Servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -48,8 +47,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("flowspan.service")
 
-STOP_GRACE_S = 3.0
-"""Time that calls have to end when the service stops."""
 READERS = 8
 
 
@@ -104,15 +101,15 @@ async def _serve(
         reaper = Reaper(store, backend.clock, backend.connections, backend.terms)
         await reaper.reap()  # gives each session a full lease from now on
         with exporting_spans(config, store, backend.clock, os.environ):
-            server = Server(backend)
-            addresses = listen(server, config)
-            await server.start()
+            servers = Servers(backend, config)
+            addresses = servers.listen()
+            await servers.start()
             announce(config, backend.about, lock, addresses)
             tune_collector()
             if on_ready is not None:
                 on_ready(addresses)
             try:
-                async with running(_loops(backend, reaper, server)):
+                async with running(_loops(backend, reaper, servers)):
                     await until_stopped(
                         stopped,
                         idle_since_us=backend.idle_since_us,
@@ -122,7 +119,7 @@ async def _serve(
             finally:
                 unpublish(config.home)
                 log.info("stopping")
-                await server.stop(grace_s=STOP_GRACE_S)
+                await servers.stop()
 
 
 def _backend(config: Config, store: Store, readers: ThreadPoolExecutor) -> Backend:
@@ -136,13 +133,13 @@ def _backend(config: Config, store: Store, readers: ThreadPoolExecutor) -> Backe
     return assemble(config, store, clock, readers=readers, about=about, on_point=on_point)
 
 
-def _loops(backend: Backend, reaper: Reaper, server: Server) -> list[Coroutine[None, None, None]]:
+def _loops(backend: Backend, reaper: Reaper, servers: Servers) -> list[Coroutine[None, None, None]]:
     return [
         reaper.run(),
         keep_house(backend.store, backend.clock),
         finish_unfinished(backend.store, under_way=backend.under_way),
         watch_open_files(backend.files),
-        watch_database(backend.store, server.set_problem),
+        watch_database(backend.store, servers.set_problem),
         send_open_commands(
             *(backend.store, backend.connections, backend.command_watches, backend.readers)
         ),

@@ -10,6 +10,7 @@ import pytest
 import structlog
 from tests.support.harness import Harness, Stubs
 from tests.support.history import check_all_histories, watch_from_here
+from tests.support.http_channel import HttpChannel
 from tests.support.postgres import postgres_server, postgres_url
 
 from flowspan_service.process.clock import SystemClock
@@ -51,7 +52,37 @@ def harness(tmp_path: Path, empty_database: Path) -> Iterator[Harness]:
         harness.close()
 
 
+OVER_HTTP = (
+    "test_artifacts",
+    "test_bounds",
+    "test_labels",
+    "test_logs",
+    "test_report_batch",
+    "test_runs",
+    "test_tokens",
+    "test_variables",
+    "test_watch",
+)
+"""The modules whose calls are also made over HTTP."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make the calls of some modules over each transport."""
+    module = metafunc.module.__name__.rpartition(".")[2]
+    if "stubs" in metafunc.fixturenames and module in OVER_HTTP:
+        streams = ["grpc-web"] if module in ("test_logs", "test_watch") else []
+        metafunc.parametrize("transport", ["grpc", "connect", *streams], indirect=True)
+
+
 @pytest.fixture
-def stubs(harness: Harness) -> Stubs:
+def transport(request: pytest.FixtureRequest) -> str:
+    """Return the protocol of the stubs."""
+    return getattr(request, "param", "grpc")
+
+
+@pytest.fixture
+def stubs(harness: Harness, transport: str) -> Stubs:
     """Return the stubs of all services."""
-    return Stubs(harness.channel)
+    if transport == "grpc":
+        return Stubs(harness.channel)
+    return Stubs(HttpChannel(harness.start_http(), transport))

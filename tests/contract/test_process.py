@@ -6,16 +6,21 @@ import json
 import os
 import queue
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from tests.support import raw_http
 from tests.support.child_processes import dying_with_us
+from tests.support.http_channel import HttpChannel
 from tests.support.report_client import ReportStream, created, new_id, whole_run
 from tests.support.run_queries import flow_history
 from tests.support.service import read_service_file
@@ -24,7 +29,6 @@ from flowspan.v1 import system_service_pb2, system_service_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tests.support.service import ServiceProcess
 
@@ -109,8 +113,43 @@ def test_it_is_found_says_so_and_ends_with_a_signal(flowspan_home: Path) -> None
     events = [line["event"] for line in lines]
     assert "ready" in events
     assert events[-1] == "stopping"
-    assert any(line.get("http_port") == 4680 for line in lines)
     assert read_service_file(flowspan_home) is None
+
+
+def test_http_is_announced_and_ends_with_the_service(flowspan_home: Path) -> None:
+    with started(flowspan_home, "--port", "0", "--http-port", "0") as process:
+        info = published(flowspan_home, process)
+        address = info["http_address"]
+        assert address.startswith("http://127.0.0.1:")
+        port = int(address.rpartition(":")[2])
+        with grpc.insecure_channel(info["addresses"][-1]) as channel:
+            stub = system_service_pb2_grpc.SystemServiceStub(channel)
+            request = system_service_pb2.GetInfoRequest()
+            assert stub.GetInfo(request, timeout=TIMEOUT_S).http_address == address
+        assert raw_http.send(port, raw_http.LIST).content == {}
+        watch = HttpChannel(port).unary_stream(raw_http.WATCH, bytes, bytes)(b"")
+        assert next(watch)
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(grpc.RpcError) as ended:
+            list(watch)
+        assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+        output, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0
+    assert f"{address}/" in output
+    assert "Traceback" not in errors
+    assert "ERROR" not in errors.upper()
+
+
+def test_a_local_service_serves_no_http_unless_asked(flowspan_home: Path) -> None:
+    with started(flowspan_home, *EMBEDDED) as process:
+        assert published(flowspan_home, process)["http_address"] == ""
+        loaded = Path(f"/proc/{process.pid}/maps")
+        assert not loaded.exists() or "httptools" not in loaded.read_text()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with started(flowspan_home, *EMBEDDED, "--http-port", port) as process:
+            # Its port is taken, and it starts all the same: a flow waits for it.
+            assert published(flowspan_home, process)["http_address"] == ""
 
 
 def test_it_listens_on_a_short_socket_where_the_homes_path_is_long(tmp_path: Path) -> None:

@@ -51,6 +51,15 @@ def test_port_in_use(flowspan_home: Path) -> None:
     assert "--port" in complaint
 
 
+def test_http_port_in_use(flowspan_home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, complaint = start_in_vain(flowspan_home, "--port", "0", "--http-port", port)
+    assert code == EXIT_ADDRESS
+    assert port in complaint
+    assert "--http-port" in complaint
+
+
 def test_port_that_is_none(flowspan_home: Path) -> None:
     code, complaint = start_in_vain(flowspan_home, "--port", "70000")
     assert code == EXIT_FLAG

@@ -36,6 +36,7 @@ from flowspan_service.loops.reaper import Reaper
 from flowspan_service.process.clock import SystemClock
 from flowspan_service.stores import open_store
 from flowspan_service.transports.grpc.server import Server
+from flowspan_service.transports.http.server import HttpServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -120,6 +121,7 @@ class Harness:
         self.restart_reaper()
         self.is_running = True
         self.channel = self.new_channel()
+        self.http: HttpServer | None = None
 
     def new_channel(self) -> grpc.Channel:
         """Open a new channel with its own connection."""
@@ -129,6 +131,13 @@ class Harness:
             ("grpc.max_send_message_length", 64 << 20),
         ]
         return grpc.insecure_channel(f"127.0.0.1:{self.port}", options=options)
+
+    def start_http(self, *, origins: tuple[str, ...] = ()) -> int:
+        """Serve over HTTP, too; return the port."""
+        server = self.http = HttpServer(self.backend, origins=origins, grace_s=1.0)
+        port = server.listen("127.0.0.1", 0)
+        self.run(server.start())
+        return port
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine in the server's event loop."""
@@ -181,7 +190,7 @@ class Harness:
         """Stop the server as SIGTERM does."""
         if self.is_running:
             self.is_running = False
-            self.run(self.server.stop(grace_s=3.0))
+            self.run(self._stop_servers())
 
     def close(self) -> None:
         """Stop everything."""
@@ -192,6 +201,12 @@ class Harness:
         self._loop.close()
         self._readers.shutdown()
         self.store.close()
+
+    async def _stop_servers(self) -> None:
+        stops = [self.server.stop(grace_s=3.0)]
+        if self.http is not None:
+            stops.append(self.http.stop())
+        await asyncio.gather(*stops)
 
     async def _start(self) -> int:
         self.backend = Backend(

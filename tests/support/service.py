@@ -150,6 +150,8 @@ class ServiceProcess:
             command = ["sh", "-c", f'ulimit -n {self._open_files}; exec "$@"', "sh", *command]
         command += ["--home", str(self.home)]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]
+        # A restart names the port, and HTTP would then be on at its default one.
+        command += [] if "--http-port" in self._arguments else ["--http-port", "off"]
         for name, value in self._options.items():
             command += [name, str(value)] if value is not None else []
         if self.crash_point is not None:

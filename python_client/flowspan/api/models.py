@@ -440,6 +440,7 @@ class ServiceInfo:
         longest_write_s: The duration of the longest transaction, which blocks all other writes.
         longest_recent_write_s: The same over the last minute.
         database_problem: The reason why the database cannot be used; empty if there is no problem.
+        http_address: The address over HTTP ("http://127.0.0.1:4680"); empty without HTTP.
     """
 
     version: str
@@ -464,6 +465,7 @@ class ServiceInfo:
     longest_write_s: float = 0.0
     longest_recent_write_s: float = 0.0
     database_problem: str = ""
+    http_address: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

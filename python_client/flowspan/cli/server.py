@@ -108,6 +108,7 @@ def _facts(this: Session, address: str, info: ServiceInfo) -> list[tuple[str, st
         ("queue", f"{fmt.count(info.queued_event_count, 'event')} to be stored"),
         ("stored", f"{fmt.count(info.committed_transition_count, 'transition')} since it started"),
         ("lease", f"{duration(info.lease_s)}, {grace} after a broken connection"),
+        ("http", info.http_address),
         ("spans", f"to {info.otlp_endpoint}" if info.otlp_endpoint else ""),
     ]
 

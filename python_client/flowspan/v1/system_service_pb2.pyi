@@ -15,7 +15,7 @@ class GetInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetInfoResponse(_message.Message):
-    __slots__ = ("version", "schema_version", "database", "start_time", "server_time", "process_id", "connected_session_count", "committed_transition_count", "queued_event_count", "lease", "reconnect_grace", "otlp_endpoint", "capabilities", "max_message_bytes", "database_location", "database_size_bytes", "log_file", "is_embedded", "idle_timeout", "longest_write", "longest_recent_write", "database_problem")
+    __slots__ = ("version", "schema_version", "database", "start_time", "server_time", "process_id", "connected_session_count", "committed_transition_count", "queued_event_count", "lease", "reconnect_grace", "otlp_endpoint", "capabilities", "max_message_bytes", "database_location", "database_size_bytes", "log_file", "is_embedded", "idle_timeout", "longest_write", "longest_recent_write", "database_problem", "http_address")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_VERSION_FIELD_NUMBER: _ClassVar[int]
     DATABASE_FIELD_NUMBER: _ClassVar[int]
@@ -38,6 +38,7 @@ class GetInfoResponse(_message.Message):
     LONGEST_WRITE_FIELD_NUMBER: _ClassVar[int]
     LONGEST_RECENT_WRITE_FIELD_NUMBER: _ClassVar[int]
     DATABASE_PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    HTTP_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     version: str
     schema_version: str
     database: str
@@ -60,4 +61,5 @@ class GetInfoResponse(_message.Message):
     longest_write: _duration_pb2.Duration
     longest_recent_write: _duration_pb2.Duration
     database_problem: str
-    def __init__(self, version: _Optional[str] = ..., schema_version: _Optional[str] = ..., database: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., server_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., process_id: _Optional[int] = ..., connected_session_count: _Optional[int] = ..., committed_transition_count: _Optional[int] = ..., queued_event_count: _Optional[int] = ..., lease: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., reconnect_grace: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., otlp_endpoint: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., max_message_bytes: _Optional[int] = ..., database_location: _Optional[str] = ..., database_size_bytes: _Optional[int] = ..., log_file: _Optional[str] = ..., is_embedded: bool = ..., idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., longest_write: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., longest_recent_write: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., database_problem: _Optional[str] = ...) -> None: ...
+    http_address: str
+    def __init__(self, version: _Optional[str] = ..., schema_version: _Optional[str] = ..., database: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., server_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., process_id: _Optional[int] = ..., connected_session_count: _Optional[int] = ..., committed_transition_count: _Optional[int] = ..., queued_event_count: _Optional[int] = ..., lease: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., reconnect_grace: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., otlp_endpoint: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., max_message_bytes: _Optional[int] = ..., database_location: _Optional[str] = ..., database_size_bytes: _Optional[int] = ..., log_file: _Optional[str] = ..., is_embedded: bool = ..., idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., longest_write: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., longest_recent_write: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., database_problem: _Optional[str] = ..., http_address: _Optional[str] = ...) -> None: ...

@@ -26,6 +26,7 @@ class About:
     is_embedded: bool = False
     idle_timeout_us: int | None = None
     capabilities: tuple[str, ...] = ()
+    http_address: str = ""
 
 
 def about_service(

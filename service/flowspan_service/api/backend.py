@@ -31,6 +31,25 @@ P = ParamSpec("P")
 
 
 @dataclass(slots=True)
+class Calls:
+    """Counters of the calls that ended, over all transports.
+
+    Attributes:
+        counts: The number of calls, by method ("/flowspan.v1.FlowService/GetFlow") and code ("OK").
+        seconds: The time that they took together, by method.
+    """
+
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def count(self, method: str, code: str, took_s: float) -> None:
+        """Count a call that ended."""
+        counts, seconds, key = self.counts, self.seconds, (method, code)
+        counts[key] = counts.get(key, 0) + 1
+        seconds[method] = seconds.get(method, 0.0) + took_s
+
+
+@dataclass(slots=True)
 class Activity:
     """The use of the service and its counters. For the event loop's thread only."""
 
@@ -42,6 +61,7 @@ class Activity:
     """Reported bytes that wait for their commit."""
     database_problem: str = ""
     """The reason why the database cannot be used; empty if it can."""
+    calls: Calls = field(default_factory=Calls)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from flowspan_service.api.errors import as_service_error
+from flowspan_service.api.errors import as_service_error, code_of
 from flowspan_service.api.parsing import check_request_size, parse
 from flowspan_service.domain.errors import OverloadedError
 
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from flowspan_service.api.services import Method
 
 log = structlog.get_logger("flowspan.rpc")
+
+_OK = "OK"
+_CANCELLED = "CANCELLED"
+"""The code of a call that its caller ended, or whose deadline passed."""
 
 
 class Dispatcher:
@@ -60,14 +64,17 @@ class Dispatcher:
         Raises:
             ServiceError: The call failed.
         """
-        began = self._begin()
+        began, code = self._begin(), _CANCELLED
         try:
             request = await self._read(method, data)
-            return _encoded(await method.handler(request, call))
+            answer = _encoded(await method.handler(request, call))
+            code = _OK
+            return answer
         except Exception as error:  # noqa: BLE001 - each error of a handler gets an answer
             failure = as_service_error(method.path, error)
+            code = code_of(failure).name
         finally:
-            self._end(method, began)
+            self._end(method, began, code)
         raise failure
 
     async def stream(
@@ -85,7 +92,7 @@ class Dispatcher:
             OverloadedError: Too many files and connections are open.
             ServiceError: The call failed.
         """
-        began = self._begin()
+        began, code = self._begin(), _CANCELLED
         try:
             self._count_stream()
             if isinstance(request, bytes):
@@ -95,11 +102,13 @@ class Dispatcher:
             async with aclosing(handled) as responses:
                 async for response in responses:
                     yield _encoded(response)
+            code = _OK
             return
         except Exception as error:  # noqa: BLE001 - each error of a handler gets an answer
             failure = as_service_error(method.path, error)
+            code = code_of(failure).name
         finally:
-            self._end(method, began)
+            self._end(method, began, code)
         raise failure
 
     async def _read(self, method: Method, data: bytes) -> Message:
@@ -127,13 +136,14 @@ class Dispatcher:
         activity.open_calls += 1
         return time.perf_counter()
 
-    def _end(self, method: Method, began: float) -> None:
+    def _end(self, method: Method, began: float, code: str) -> None:
+        took_s = time.perf_counter() - began
         activity = self._activity
         activity.last_call_us = self._steady_us()
         activity.open_calls -= 1
+        activity.calls.count(method.path, code, took_s)
         if self._logs_calls:
-            took_ms = round((time.perf_counter() - began) * 1000, 2)
-            log.debug("call", method=method.path, ms=took_ms)
+            log.debug("call", method=method.path, code=code, ms=round(took_s * 1000, 2))
 
 
 def _parse(method: Method, data: bytes) -> Message:

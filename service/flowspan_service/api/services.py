@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message_factory import GetMessageClass
 
 from flowspan.v1 import (
@@ -61,6 +62,8 @@ class Method:
         takes_frames: True if the caller sends a stream; the handler parses and checks its frames.
         is_stream: True if the answer is a stream.
         max_request_bytes: The largest request.
+        response: The type of its answers, or of its frames.
+        has_no_side_effects: True if it only reads.
     """
 
     path: str
@@ -71,6 +74,8 @@ class Method:
     takes_frames: bool
     is_stream: bool
     max_request_bytes: int
+    response: type[Message]
+    has_no_side_effects: bool
 
 
 class _Service(NamedTuple):
@@ -151,4 +156,8 @@ def _methods(name: str, service: _Service, backend: Backend) -> Iterator[Method]
             takes_frames=method.client_streaming,
             is_stream=method.server_streaming,
             max_request_bytes=limits.REQUESTS.get(method.name, limits.REQUEST),
+            response=GetMessageClass(method.output_type),
+            has_no_side_effects=(
+                method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
+            ),
         )

@@ -23,6 +23,7 @@ def publish(
     is_embedded: bool,
     otlp_endpoint: str,
     started_at: str,
+    http_address: str,
 ) -> None:
     """Publish the addresses of a home's service that is ready.
 
@@ -33,6 +34,7 @@ def publish(
         is_embedded: True if a client library started it.
         otlp_endpoint: The endpoint to export spans to; empty for none.
         started_at: The start of the service, as ISO 8601 text.
+        http_address: Its address over HTTP ("http://127.0.0.1:4680"); empty without one.
     """
     content = {
         "pid": os.getpid(),
@@ -41,6 +43,7 @@ def publish(
         "embedded": is_embedded,
         "otlp_endpoint": otlp_endpoint,
         "started_at": started_at,
+        "http_address": http_address,
     }
     # Readers see the old file or the complete new one.
     handle, name = tempfile.mkstemp(dir=home, prefix=".service-", suffix=".json")

@@ -21,6 +21,41 @@ MAX_SOCKET_PATH_BYTES = 100
 """The system's limit is 104 or 108 bytes, and gRPC needs some of it."""
 
 
+def listening_sockets(host: str, port: int, *, flag: str, backlog: int) -> list[socket.socket]:
+    """Return sockets that listen on a port of a host: one for each address of its name.
+
+    Args:
+        host: The name or address.
+        port: The port; 0 chooses a free one, the same for all.
+        flag: The flag that sets the port, for errors.
+        backlog: The most connections that wait to be accepted.
+
+    Raises:
+        ListenError: The port or the host cannot be used.
+    """
+    found: list[socket.socket] = []
+    try:
+        for family, _, _, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            at = found[0].getsockname()[1] if found else port
+            dual = host == "::" and socket.has_dualstack_ipv6()
+            found.append(
+                socket.create_server(
+                    (str(address[0]), at), family=family, backlog=backlog, dualstack_ipv6=dual
+                )
+            )
+    except UnicodeError as error:
+        raise ListenError(f"{host!r} is not a host name. Choose another with --host.") from error
+    except OSError as error:
+        is_unavailable = error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+        if not (found and is_unavailable):  # a name may have an address of a family that is off
+            for each in found:
+                each.close()
+            raise ListenError(_why_not(host, port, error, flag=flag)) from error
+    return found
+
+
 def check_port(host: str, port: int) -> None:
     """Check that a TCP port is free, for transports that do not say why they failed.
 
@@ -38,7 +73,7 @@ def check_port(host: str, port: int) -> None:
     except UnicodeError as error:
         raise ListenError(f"{host!r} is not a host name. Choose another with --host.") from error
     except OSError as error:
-        raise ListenError(_why_not(host, port, error)) from error
+        raise ListenError(_why_not(host, port, error, flag="--port")) from error
 
 
 def is_answered(path: Path) -> bool:
@@ -95,15 +130,15 @@ def owner_only() -> Iterator[None]:
         os.umask(before)
 
 
-def _why_not(host: str, port: int, error: OSError) -> str:
+def _why_not(host: str, port: int, error: OSError, *, flag: str) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
             f"Port {port} is in use. Stop what uses it (if it is flowspan: flowspan server stop), "
-            "or choose another one with --port; --port 0 chooses any free port."
+            f"or choose another one with {flag}; {flag} 0 chooses any free port."
         )
     if error.errno == errno.EACCES:
         return (
-            f"Port {port} is reserved for the system's services. Choose one above 1023 with --port."
+            f"Port {port} is reserved for the system's services. Choose one above 1023 with {flag}."
         )
     if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
         return f"{host!r} is not an address of this machine. Choose another one with --host."

@@ -40,20 +40,20 @@ def announce(config: Config, about: About, lock: DatabaseLock | None, addresses:
         is_embedded=config.is_embedded,
         otlp_endpoint=config.otlp_endpoint,
         started_at=datetime.fromtimestamp(about.started_us / 1e6, UTC).isoformat(),
+        http_address=about.http_address,
     )
     database = without_secrets(config.db)
-    log.info("ready", addresses=addresses, database=database, version=about.version)
-    if config.listens_on_tcp:
-        log.info("nothing is served over HTTP yet", http_port=config.http_port)
+    http = {"http_address": about.http_address} if about.http_address else {}
+    log.info("ready", addresses=addresses, **http, database=database, version=about.version)
     if not config.is_embedded:
         say(
             f"flowspan {about.version} is ready at {addresses[-1]}, with {database}. "
             "Ctrl-C stops it.",
-            *_how_to_reach(config, addresses),
+            *_how_to_reach(config, about, addresses),
         )
 
 
-def _how_to_reach(config: Config, addresses: list[str]) -> list[str]:
+def _how_to_reach(config: Config, about: About, addresses: list[str]) -> list[str]:
     """Return the lines that explain how to connect flows to this service."""
     home = shlex.quote(str(config.home))
     lines = [
@@ -65,4 +65,6 @@ def _how_to_reach(config: Config, addresses: list[str]) -> list[str]:
         port = addresses[-1].rpartition(":")[2]
         name = socket.gethostname()
         lines[1] = f"Or point them at it, from anywhere:  export FLOWSPAN_ADDRESS={name}:{port}"
+    if about.http_address:
+        lines.append(f"Browsers and curl find it at {about.http_address}/")
     return lines

@@ -28,6 +28,11 @@ class Listener(Protocol):
         ...
 
 
+def url_of(host: str, port: int) -> str:
+    """Return the address of an HTTP server: "http://127.0.0.1:4680"."""
+    return f"http://{_place(host, port)}"
+
+
 def listen(server: Listener, config: Config) -> list[str]:
     """Listen on all configured addresses, and return them, the nearest first.
 
@@ -47,6 +52,9 @@ def listen(server: Listener, config: Config) -> list[str]:
                 host=config.host,
             )
         port = server.listen(config.host, config.port)
-        host = f"[{config.host}]" if ":" in config.host else config.host
-        addresses.append(f"{host}:{port}")
+        addresses.append(_place(config.host, port))
     return addresses
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -37,6 +37,62 @@ def test_flags_win_over_the_environment() -> None:
     assert (config.port, config.lease_s, config.log_level) == (2, 5.0, "debug")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "port", "is_optional"),
+    [
+        ((), 4680, True),
+        (("--port", "4700"), 4680, True),
+        # A service on any free port is one of many; it takes no fixed one.
+        (("--port", "0"), None, True),
+        (("--embedded",), None, True),
+        (("--no-tcp",), None, True),
+        (("--http-port", "off"), None, False),
+        (("--http-port", "0", "--port", "0"), 0, False),
+        (("--http-port", "4680", "--no-tcp"), 4680, False),
+        # No flow fails because the port of its local service is taken.
+        (("--http-port", "8080", "--embedded"), 8080, True),
+    ],
+)
+def test_http_port(arguments: tuple[str, ...], port: int | None, *, is_optional: bool) -> None:
+    config = loaded(*arguments)
+    assert (config.http_port, config.http_is_optional) == (port, is_optional)
+
+
+def test_http_port_in_the_environment() -> None:
+    assert loaded(FLOWSPAN_HTTP_PORT="OFF").http_port is None
+    assert loaded("--http-port", "1", FLOWSPAN_HTTP_PORT="2").http_port == 1
+
+
+def test_origins_are_written_as_browsers_do() -> None:
+    assert loaded().cors_origins == ()
+    given = loaded(
+        "--cors-origin", "https://A.example.com:443/", "--cors-origin", "http://[::1]:3000"
+    )
+    assert given.cors_origins == ("https://a.example.com", "http://[::1]:3000")
+    environ = {"FLOWSPAN_CORS_ORIGIN": "https://a.com, http://b.com:8080"}
+    assert loaded(**environ).cors_origins == ("https://a.com", "http://b.com:8080")
+    assert loaded("--cors-origin", "https://c.com", **environ).cors_origins == ("https://c.com",)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "*",
+        "null",
+        "example.com",
+        "ftp://x",
+        "https://",
+        "https://a/b",
+        "https://a?b",
+        "https://u@a",
+    ],
+)
+def test_what_is_no_origin_is_refused(origin: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        loaded("--cors-origin", origin)
+    assert "is not the origin of a web page" in capsys.readouterr().err
+
+
 def test_log_level_of_runs_is_not_the_services() -> None:
     assert loaded(FLOWSPAN_LOG_LEVEL="DEBUG").log_level == "info"
 
@@ -86,7 +142,15 @@ def test_help_names_every_flag_but_that_of_tests(capsys: pytest.CaptureFixture[s
         loaded("--help")
     assert caught.value.code == 0
     told = capsys.readouterr().out
-    for flag in ("--host", "--port", "--http-port", "--db", "--home", "--otlp-endpoint"):
+    for flag in (
+        "--host",
+        "--port",
+        "--http-port",
+        "--cors-origin",
+        "--db",
+        "--home",
+        "--otlp-endpoint",
+    ):
         assert flag in told
     assert "crash" not in told
 

@@ -1,0 +1,112 @@
+"""What is served besides calls: a front page, the health, the figures and the OpenAPI document."""
+
+from __future__ import annotations
+
+import html
+from functools import cache
+from http import HTTPStatus
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from flowspan_service.transports.http.asgi import JSON
+from flowspan_service.transports.http.errors import json_bytes
+from flowspan_service.transports.http.metrics import MEDIA_TYPE, metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from flowspan_service.api.backend import Backend
+    from flowspan_service.transports.http.asgi import Answer
+
+HTML = "text/html; charset=utf-8"
+
+_NOTHING_ELSE = (
+    b"content-security-policy",
+    b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
+)
+"""The front page loads nothing, runs nothing, and is framed by no other page."""
+
+_FRONT_PAGE = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>flowspan</title>
+<style>
+body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem;
+  color: #222; background: #fff; }}
+pre {{ overflow-x: auto; padding: .75rem; background: #f2f2f2; }}
+code {{ font-family: ui-monospace, monospace; }}
+@media (prefers-color-scheme: dark) {{
+  body {{ color: #ddd; background: #161616; }}
+  pre {{ background: #262626; }}
+  a {{ color: #8ab4f8; }}
+}}
+</style>
+</head>
+<body>
+<h1>flowspan {version}</h1>
+<p>This is the HTTP interface of a flowspan service. It speaks
+<a href="https://connectrpc.com/docs/protocol">Connect</a> and gRPC-Web, and so JSON:</p>
+<pre><code>curl -H 'content-type: application/json' -d '{{}}' \\
+  http://{host}/flowspan.v1.FlowRunService/ListFlowRuns</code></pre>
+<ul>
+<li><a href="/openapi.json">openapi.json</a>: all methods and messages, as OpenAPI 3.1</li>
+<li><a href="/healthz">healthz</a>: the health of the service</li>
+<li><a href="/metrics">metrics</a>: its figures, for Prometheus</li>
+</ul>
+<p>In a terminal, <code>flowspan run ls</code> lists the runs.</p>
+</body>
+</html>
+"""
+
+
+class Pages:
+    """The pages, by path.
+
+    Args:
+        backend: The backend of the servicers.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.by_path: dict[str, Callable[[Answer, str], Awaitable[None]]] = {
+            "/": self._front,
+            "/healthz": self._health,
+            "/metrics": self._metrics,
+            "/openapi.json": self._openapi,
+        }
+
+    async def _front(self, answer: Answer, host: str) -> None:
+        page = _FRONT_PAGE.format(
+            version=html.escape(self._backend.about.version),
+            host=html.escape(host or "127.0.0.1:4680"),
+        )
+        await answer.whole(HTTPStatus.OK, page.encode(), HTML, [_NOTHING_ELSE])
+
+    async def _health(self, answer: Answer, _: str) -> None:
+        problem = self._problem()
+        content = {"status": "NOT_SERVING" if problem else "SERVING"}
+        if problem:
+            content["reason"] = problem
+        status = HTTPStatus.SERVICE_UNAVAILABLE if problem else HTTPStatus.OK
+        await answer.whole(status, json_bytes(content), JSON)
+
+    async def _metrics(self, answer: Answer, _: str) -> None:
+        await answer.whole(HTTPStatus.OK, metrics(self._backend), MEDIA_TYPE)
+
+    async def _openapi(self, answer: Answer, _: str) -> None:
+        await answer.whole(HTTPStatus.OK, _openapi_document(), JSON)
+
+    def _problem(self) -> str:
+        """Return the reason why the service cannot serve; empty if it can."""
+        backend = self._backend
+        if backend.stopping.is_set():
+            return "The service is stopping."
+        return backend.store.gone or backend.activity.database_problem
+
+
+@cache
+def _openapi_document() -> bytes:
+    return files(__package__).joinpath("openapi.json").read_bytes()
