@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from flowspan.reporter.encoding.events import batch_bytes
 from flowspan.reporter.encoding.single_events import item_of, single_events
-from flowspan.v1 import report_pb2
 
 PLACEHOLDER = b"\xc2\x3e\x00"
 """A flowspan.v1.Event that contains only an empty message as field 1000."""
@@ -28,6 +27,8 @@ def placeholder_batch(first: int, count: int) -> bytes:
 
 def without_event(batch: bytes, sequence: int) -> bytes | None:
     """Return the batch with a placeholder for one event; None if the event is not in it."""
+    from flowspan.v1 import report_pb2  # noqa: PLC0415 - rarely needed
+
     message = report_pb2.Batch.FromString(batch)
     index = sequence - message.first_sequence
     items = [item_of(event.SerializeToString()) for event in single_events(message)]

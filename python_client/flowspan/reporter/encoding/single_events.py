@@ -1,4 +1,8 @@
-"""The events of an encoded batch, one for each sequence."""
+"""The events of an encoded batch, one for each sequence.
+
+The generated classes are imported late: the reporter needs them only when a service is replaced or
+refuses a frame.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from flowspan.reporter.encoding.events import batch_bytes
 from flowspan.reporter.encoding.protobuf import varint
-from flowspan.v1 import report_pb2, state_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from flowspan.v1 import report_pb2
 
 
 def expanded(batch: bytes) -> bytes:
@@ -17,6 +22,8 @@ def expanded(batch: bytes) -> bytes:
 
     The sequences stay the same.
     """
+    from flowspan.v1 import report_pb2  # noqa: PLC0415 - see the top
+
     message = report_pb2.Batch.FromString(batch)
     items = [item_of(event.SerializeToString()) for event in single_events(message)]
     return batch_bytes(message.first_sequence, items)
@@ -37,6 +44,8 @@ def item_of(event: bytes) -> bytes:
 
 
 def _parts(completed: report_pb2.RunCompleted) -> Iterator[report_pb2.Event]:
+    from flowspan.v1 import report_pb2, state_pb2  # noqa: PLC0415 - see the top
+
     run_id = completed.created.run_id
     running = state_pb2.State(
         type=state_pb2.STATE_TYPE_RUNNING, name="Running", time=completed.start_time
