@@ -40,8 +40,8 @@ def check_payload(
         payload: The message.
         field: The name of its field.
         limit: The maximum size of the value in bytes.
-        is_reported: True in a report, where deeply nested JSON and long integers are accepted:
-            clients of version 0.1 may send them, and a refusal would cost them a whole batch.
+        is_reported: True in a report, where deeply nested JSON is accepted: clients of version
+            0.1 may send it, and a refusal would cost them a whole batch.
     """
     encoding = payload.encoding
     # The usual encoding needs no other check.
@@ -70,22 +70,17 @@ def _refuse(constant: str) -> NoReturn:
     raise _ConstantError(constant)
 
 
-_KEEP_LITTLE: dict[str, Any] = {
-    "parse_constant": _refuse,
-    "parse_float": len,
-    "object_pairs_hook": len,
-}
-_parse = json.JSONDecoder(**_KEEP_LITTLE).decode
-"""Parses JSON, but makes numbers of its objects and fractions, to save memory and time. Python
-refuses an integer of more than 4300 digits, which most readers would refuse, too."""
-_parse_reported = json.JSONDecoder(**_KEEP_LITTLE, parse_int=len).decode
-"""The same, without the limit on integers."""
+_parse = json.JSONDecoder(
+    parse_constant=_refuse, parse_float=len, parse_int=len, object_pairs_hook=len
+).decode
+"""Parses JSON, but makes small numbers of its numbers and objects, to save memory and time. Python
+itself would refuse an integer of more than 4300 digits, which JSON allows."""
 
 
 def _check_json(data: bytes, field: str, *, is_reported: bool) -> None:
     """Check that data is one JSON value (RFC 8259) that is not nested too deeply."""
     try:
-        (_parse_reported if is_reported else _parse)(data.decode())
+        _parse(data.decode())
     except ValueError as error:
         raise invalid(field, f"is not JSON ({_reason(error)})") from None
     except RecursionError:
@@ -102,9 +97,7 @@ def _reason(error: ValueError) -> str:
         return f"{error.msg} at character {error.pos}"
     if isinstance(error, UnicodeDecodeError):
         return f"byte {error.start} is not UTF-8"
-    if isinstance(error, _ConstantError):
-        return f"it contains {error}"
-    return "an integer has more than 4300 digits"
+    return f"it contains {error}"
 
 
 def _too_deep(field: str) -> InvalidFieldError:
