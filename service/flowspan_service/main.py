@@ -12,6 +12,7 @@ import structlog
 from flowspan_service.api.about import about_service
 from flowspan_service.api.backend import assemble
 from flowspan_service.api.services import CAPABILITIES
+from flowspan_service.api.span_facts import MessageDecoder
 from flowspan_service.config import without_secrets
 from flowspan_service.domain.errors import ServiceError
 from flowspan_service.loops.background import running, until_stopped
@@ -100,7 +101,7 @@ async def _serve(
         store.on_session_news(backend.command_watches)
         reaper = Reaper(store, backend.clock, backend.connections, backend.terms)
         await reaper.reap()  # gives each session a full lease from now on
-        with exporting_spans(config, store, backend.clock, os.environ):
+        with exporting_spans(config, store, backend.clock, os.environ, MessageDecoder()):
             servers = Servers(backend, config)
             addresses = servers.listen()
             await servers.start()

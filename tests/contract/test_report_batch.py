@@ -286,10 +286,13 @@ def test_times_that_add_up_to_more_than_64_bits_are_stored(
             entered(run_id, "RUNNING", time=first),
         )
         assert not client.report(*[paused, running] * 2).ack.verdicts
-    assert not client.report(entered(run_id, "COMPLETED", time=last)).ack.verdicts
     request = flow_run_service_pb2.GetFlowRunRequest(id=run_id)
     run = client.stubs.flow_runs.GetFlowRun(request).flow_run
     assert run.run_duration.ToSeconds() == 315_576_000_000
+    assert not client.report(entered(run_id, "COMPLETED", time=last)).ack.verdicts
+    run = client.stubs.flow_runs.GetFlowRun(request).flow_run
+    taken_us = run.end_time.ToMicroseconds() - run.start_time.ToMicroseconds()
+    assert run.run_duration.ToMicroseconds() == taken_us
     client.report(goodbye=True)
 
 

@@ -59,6 +59,7 @@ FULL = {
     "run_duration_us": 3,
     "attempt": 2,
     "cause": Cause.REQUESTED,
+    "clock_shift_us": -3_600_000_000,
 }
 
 

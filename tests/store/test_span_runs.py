@@ -68,6 +68,39 @@ def test_runs_whose_spans_the_service_exports(store: SqlStore, clock: FakeClock)
     assert found(store, since_us=START_US + 1) == [done.id]
 
 
+def test_runs_whose_ids_are_derived(store: SqlStore) -> None:
+    by_service = TraceContext("", exported_by_service=True)
+    root = a_run(trace=by_service)
+    child = a_run(parent=root, trace=by_service)
+    add_runs(store, [root, child])
+    failure = b"failure"
+    crash(store, child, cause=Cause.REPORTED, failure=failure)
+    (found_run,) = store.runs.needing_spans(after=0, since_us=0, limit=9).items
+    assert found_run.id == child.id
+    assert found_run.state.failure == failure, "spans show it"
+    assert found_run.trace is not None
+    digits = child.id.replace("-", "")
+    assert found_run.trace.traceparent == f"00-{root.id.replace('-', '')}-{digits[16:]}-03"
+    assert found_run.trace.parent_span_id == root.id.replace("-", "")[16:]
+
+
+def test_a_page_of_large_failures_ends_early(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowspan_service.stores.run_reads.SPAN_BYTES", 5_000)
+    runs = [a_run(trace=TraceContext("", exported_by_service=True)) for _ in range(10)]
+    add_runs(store, runs)
+    for run in runs:
+        crash(store, run, cause=Cause.REPORTED, failure=b"x" * 3_000)
+    seen: list[str] = []
+    after, has_more = 0, True
+    while has_more:
+        items, after, has_more = store.runs.needing_spans(after=after, since_us=0, limit=9)
+        assert len(items) <= 2
+        seen += [run.id for run in items]
+    assert seen == [run.id for run in runs]
+
+
 def test_pages_of_such_runs_leave_none_out(
     store: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

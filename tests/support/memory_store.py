@@ -15,12 +15,13 @@ from flowspan_service.app.ports.pages import Page
 from flowspan_service.app.ports.runs import FoundRuns, RunFilter, RunKey, RunQuery, SpanRuns
 from flowspan_service.app.ports.transitions import Changes
 from flowspan_service.domain.flows import Flow, flow_id
-from flowspan_service.domain.runs import Run, RunKind, Transition
-from flowspan_service.domain.sessions import Session, SessionStatus
+from flowspan_service.domain.runs import Run, RunKind, TraceContext, Transition
+from flowspan_service.domain.sessions import Session, SessionStatus, SpanSource
 from flowspan_service.domain.states import Cause
+from flowspan_service.domain.traces import trace_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from flowspan_service.app.ports import Clock, CommitListener, NewsListener, Operation
     from flowspan_service.app.ports.artifacts import ArtifactQuery, LatestArtifactQuery
@@ -71,14 +72,19 @@ class _Reads:
 
 
 class MemoryRunReads(_Reads):
+    def _read(self, run: Run) -> Run:
+        found = copy(run)
+        found.trace = trace_of(run, self.data.runs.get)
+        return found
+
     def get(self, kind: int, run_id: str) -> Run | None:
         run = self.data.runs.get(run_id)
-        return copy(run) if run is not None and run.kind == kind else None
+        return self._read(run) if run is not None and run.kind == kind else None
 
     def list(self, query: RunQuery) -> Page[Run]:
         runs = sorted(
             (
-                copy(run)
+                self._read(run)
                 for run in self.data.runs.values()
                 if run.kind == query.kind and meets(run, query.filter)
             ),
@@ -97,7 +103,7 @@ class MemoryRunReads(_Reads):
 
     def load(self, run_ids: Sequence[str]) -> list[Run]:
         runs = self.data.runs
-        return [copy(runs[run_id]) for run_id in run_ids if run_id in runs]
+        return [self._read(runs[run_id]) for run_id in run_ids if run_id in runs]
 
     def count(self, kind: int, run_filter: RunFilter) -> dict[int, int]:
         counts: dict[int, int] = {}
@@ -117,7 +123,7 @@ class MemoryRunReads(_Reads):
     ) -> Page[Run]:
         del limit_bytes  # nothing large is tried here
         runs = sorted(self._tree(run_id, state_types), key=lambda run: run.id)
-        runs = [copy(run) for run in runs if after_id is None or run.id > after_id]
+        runs = [self._read(run) for run in runs if after_id is None or run.id > after_id]
         return Page(runs[:limit], has_more=len(runs) > limit)
 
     def tree_ids(self, run_id: str, *, state_types: Sequence[int] = ()) -> list[str]:
@@ -129,8 +135,12 @@ class MemoryRunReads(_Reads):
 
     def find(self, run_ids: Sequence[str], *, limit_bytes: int = 2_000_000) -> FoundRuns:
         del limit_bytes
-        found = [copy(self.data.runs[key]) for key in run_ids if key in self.data.runs]
+        found = [self._read(self.data.runs[key]) for key in run_ids if key in self.data.runs]
         return FoundRuns(found, len(run_ids))
+
+    def traces(self, run_ids: Iterable[str]) -> dict[str, TraceContext]:
+        runs = self.load(list(run_ids))
+        return {run.id: run.trace for run in runs if run.trace is not None}
 
     def needing_spans(self, *, after: int, since_us: int, limit: int) -> SpanRuns:
         found = []
@@ -140,8 +150,9 @@ class MemoryRunReads(_Reads):
                 continue
             if run is None or run.position != each.position or not run.state.is_terminal:
                 continue
-            if run.trace and (run.cause == Cause.SESSION_LOST or run.trace.exported_by_service):
-                found.append(copy(run))
+            lost = run.cause == Cause.SESSION_LOST
+            if run.trace and ((lost and run.trace.traceparent) or run.trace.exported_by_service):
+                found.append(self._read(run))
         if len(found) > limit:
             found = found[:limit]
             return SpanRuns(found, found[-1].position, has_more=True)
@@ -226,6 +237,15 @@ class MemorySessionReads(_Reads):
             for session_id in session_ids
             if session_id not in sessions or sessions[session_id].status != SessionStatus.OPEN
         ]
+
+    def span_sources(self, session_ids: Iterable[str]) -> dict[str, SpanSource]:
+        return {
+            key: SpanSource(
+                self.data.sessions[key].client.get("name", ""), self.data.resources.get(key, {})
+            )
+            for key in session_ids
+            if key in self.data.sessions
+        }
 
     def ended_with_open_runs(self) -> list[str]:
         uow = MemoryUnitOfWork(self.data, self._store.clock.now_us())

@@ -33,6 +33,7 @@ class MemoryData:
         self.history: list[Transition] = []
         self.logs: list[LogEntry] = []
         self.sessions: dict[str, Session] = {}
+        self.resources: dict[str, dict[str, str]] = {}
         self.deleted: set[str] = set()
         self.deletions: set[str] = set()
         self.artifacts: dict[str, Artifact] = {}
@@ -104,6 +105,9 @@ class MemoryRunWrites(_Rows):
     def update(self, run: Run) -> None:
         assert self.data.runs[run.id] is run
         self.uow.writes += 1
+
+    def hand_over(self, run: Run) -> None:
+        assert self.data.runs[run.id] is run
 
     def open_of(self, session_id: str, *, limit: int = 1 << 30, limit_bytes: int = 0) -> Page[Run]:
         del limit_bytes  # nothing large is tried here
@@ -231,6 +235,9 @@ class MemorySessionWrites(_Rows):
     def save(self, session: Session) -> None:
         self.data.sessions[session.id] = session
 
+    def save_resource(self, session_id: str, resource: Mapping[str, str]) -> None:
+        self.data.resources[session_id] = dict(resource)
+
     def stored_signs(self) -> list[StoredSign]:
         return [
             StoredSign(session.id, session.renewals, session.lease_us, session.silence_us)
@@ -250,6 +257,7 @@ class MemorySessionWrites(_Rows):
         for session_id in ended:
             del self.data.sessions[session_id]
             self.data.verdicts.pop(session_id, None)
+            self.data.resources.pop(session_id, None)
         return len(ended)
 
 

@@ -6,6 +6,8 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+from flowspan.clock import now_ns
+from flowspan.connection.process_resource import process_resource
 from flowspan.core.limits import MAX_NAME_BYTES
 from flowspan.version import __version__
 
@@ -35,3 +37,10 @@ def introduce(hello: report_pb2.Hello, client: Mapping[str, str]) -> None:
     """
     for name, value in client.items():
         setattr(hello, name, int(value) if name == "process_id" else value)
+
+
+def describe_process(hello: report_pb2.Hello) -> None:
+    """Set the time of this process and its OpenTelemetry resource in a Hello that is sent now."""
+    hello.client_time.FromNanoseconds(now_ns())
+    for key, value in process_resource(os.environ).items():
+        hello.resource[key] = value

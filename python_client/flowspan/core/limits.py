@@ -47,6 +47,10 @@ MAX_VARIABLE_NAME = 255
 """Characters, all of them ASCII."""
 MAX_FILTER_TEXT_BYTES = 256
 """The text that log messages must contain."""
+MAX_RESOURCE_ATTRIBUTES = 64
+"""The attributes of a process's OpenTelemetry resource."""
+MAX_RESOURCE_KEY_BYTES = 256
+MAX_RESOURCE_VALUE_BYTES = KIB
 SECRET_BYTES = 16
 """The secret of a session: the smallest size that the service accepts."""
 PAGE_TRANSITIONS = 10_000

@@ -58,6 +58,9 @@ LABEL_COUNT = 64
 PARAMETERS = 512 * KIB
 LOG_MESSAGE = 256 * KIB
 TRACESTATE = 512
+RESOURCE_COUNT = 64
+RESOURCE_KEY = 256
+RESOURCE_VALUE = 1 * KIB
 TAG_COUNT = 64
 FILTER_VALUES = 100
 CAPABILITIES = 64
@@ -68,8 +71,8 @@ TOKEN = 512
 REQUEST = 64 * KIB
 """A request before it is parsed: far more than any valid one has, as newer clients may send more
 fields. The exceptions follow."""
-HELLO = 64 * KIB
-"""The first frame of a stream before it is parsed."""
+HELLO = 160 * KIB
+"""The first frame of a stream before it is parsed; its resource alone may have 80 KiB."""
 MAX_FRAME = MAX_BATCH + HELLO
 """Any other frame of a stream, and a request of ReportBatch, which has a Hello and a batch."""
 REQUESTS = {

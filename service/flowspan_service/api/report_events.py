@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flowspan_service.api import checks, limits
 from flowspan_service.api.artifacts import (
@@ -15,7 +15,12 @@ from flowspan_service.api.payloads import check_payload, payload_of, stored_payl
 from flowspan_service.api.run_details import read_details
 from flowspan_service.api.states import check_failure
 from flowspan_service.api.traces import check_trace, new_trace
-from flowspan_service.app.reported_events import SHORT_RUN_SEQUENCES, NotUnderstood, ShortRun
+from flowspan_service.app.reported_events import (
+    SHORT_RUN_SEQUENCES,
+    NotUnderstood,
+    ShortRun,
+    Untimed,
+)
 from flowspan_service.domain.errors import InvalidFieldError, ServiceError, TooLargeError
 from flowspan_service.domain.logs import LogEntry
 from flowspan_service.domain.rules.transitions import ProposedTransition
@@ -52,9 +57,13 @@ _INFO = 20
 
 
 def read_batch(  # noqa: C901 - the hot path: a call would take as long as what it does
-    batch: report_pb2.Batch,
+    batch: report_pb2.Batch, *, received_us: int
 ) -> tuple[list[ReportedEvent], list[str]]:
     """Return the events of a batch, and the ids of the runs that they need.
+
+    Args:
+        batch: The batch.
+        received_us: The service's time of its arrival, for states and log records without a time.
 
     Raises:
         InvalidFieldError: An event is malformed; the message names its sequence.
@@ -79,18 +88,18 @@ def read_batch(  # noqa: C901 - the hot path: a call would take as long as what 
                 attempt = entered.attempt or 1
                 if not 0 < attempt < _MAX_ATTEMPT:
                     raise checks.invalid("attempt", f"{attempt} is not a valid attempt")
-                state = read_state(entered.state)
-                if state.__class__ is NotUnderstood:
-                    append((run_id, state))
-                else:
+                state = read_state(entered.state, received_us)
+                if state.__class__ is State:
                     append((run_id, new_wish(ProposedTransition, (state, attempt, _REPORTED))))
+                else:
+                    append((run_id, _rare_transition(state, attempt)))  # type: ignore[arg-type] # no State
             elif event.HasField("run_created"):
-                append(_read_created(event.run_created, ids))
+                append(_read_created(event.run_created, ids, received_us))
             elif event.HasField("run_completed"):
-                append(_read_completed(event.run_completed, ids))
+                append(_read_completed(event.run_completed, ids, received_us))
                 further += SHORT_RUN_SEQUENCES - 1
             elif event.HasField("log"):
-                append(_read_log(event.log, ids))
+                append(_read_log(event.log, ids, received_us))
             else:
                 append(_read_rare(event, ids))
     except ServiceError as error:
@@ -111,7 +120,19 @@ def _check_size(first_sequence: int, count: int) -> None:
         )
 
 
-def _read_state(wire: WireState) -> State | NotUnderstood:
+class _UntimedState(NamedTuple):
+    """A state without a time of its own: it has the time of its arrival."""
+
+    state: State
+
+
+def _rare_transition(state: _UntimedState | NotUnderstood, attempt: int) -> Untimed | NotUnderstood:
+    if isinstance(state, NotUnderstood):
+        return state
+    return Untimed(ProposedTransition(state.state, attempt, _REPORTED))
+
+
+def _read_state(wire: WireState, received_us: int) -> State | _UntimedState | NotUnderstood:
     kind = wire.type
     name = wire.name
     if not name:
@@ -124,7 +145,7 @@ def _read_state(wire: WireState) -> State | NotUnderstood:
     time = wire.time
     seconds, nanos = time.seconds, time.nanos
     if not (0 < seconds <= _MAX_SECONDS and 0 <= nanos <= 999_999_999):
-        checks.check_required_time(wire, "time", "state.time")
+        checks.check_time(time, "state.time")
     if kind not in _NAMES:
         if kind == 0:
             raise checks.invalid("state.type", "is required")
@@ -132,6 +153,9 @@ def _read_state(wire: WireState) -> State | NotUnderstood:
     state = State(kind, name, message, seconds * 1_000_000 + nanos // 1000)
     if kind >= _COMPLETED or kind == _SCHEDULED:
         _read_rarer(wire, kind, state)
+    if not seconds and not wire.HasField("time"):
+        state.time_us = received_us
+        return _UntimedState(state)
     return state
 
 
@@ -151,7 +175,7 @@ def _read_rarer(wire: WireState, kind: int, state: State) -> None:
         state.scheduled_us = time.seconds * 1_000_000 + time.nanos // 1000
 
 
-def _read_created(wire: report_pb2.RunCreated, ids: set[str]) -> ReportedEvent:
+def _read_created(wire: report_pb2.RunCreated, ids: set[str], received_us: int) -> ReportedEvent:
     run_id = wire.run_id
     if not checks.is_new_id(run_id):
         checks.check_new_id(run_id, "run_id")
@@ -182,9 +206,10 @@ def _read_created(wire: report_pb2.RunCreated, ids: set[str]) -> ReportedEvent:
         trace = new_trace(wire.trace)
     if wire.description or wire.max_attempts or wire.HasField("code") or wire.inputs or wire.labels:
         details = read_details(wire, wire.labels)
-    state = _read_state(wire.state)
-    if state.__class__ is NotUnderstood:
-        return run_id, state
+    read = _read_state(wire.state, received_us)
+    if isinstance(read, NotUnderstood):
+        return run_id, read
+    state = read.state if isinstance(read, _UntimedState) else read
     if kind not in (_FLOW, _TASK):
         return run_id, _unknown_kind(kind)
     # Like NewRun(…), without the cost of its own __new__.
@@ -202,33 +227,37 @@ def _read_created(wire: report_pb2.RunCreated, ids: set[str]) -> ReportedEvent:
             parameters,
             trace,
             version,
-            state.time_us,  # type: ignore[union-attr] # its class was just checked
+            state.time_us,
             state,
             details,
         ),
     )
-    return run_id, new
+    return run_id, new if read is state else Untimed(new)
 
 
-def _read_completed(wire: report_pb2.RunCompleted, ids: set[str]) -> ReportedEvent:
-    run_id, new = _read_created(wire.created, ids)
+def _read_completed(
+    wire: report_pb2.RunCompleted, ids: set[str], received_us: int
+) -> ReportedEvent:
+    run_id, new = _read_created(wire.created, ids, received_us)
     time = wire.start_time
     seconds, nanos = time.seconds, time.nanos
     if not (0 < seconds <= _MAX_SECONDS and 0 <= nanos <= 999_999_999):
         checks.check_required_time(wire, "start_time", "start_time")
     running = State(_RUNNING, _RUNNING_NAME, "", seconds * 1_000_000 + nanos // 1000)
-    ended = _read_state(wire.ended)
-    if ended.__class__ is NotUnderstood:
-        new, ended = ended, running
-    elif ended.type < _COMPLETED:  # type: ignore[union-attr] # the other class
-        new = NotUnderstood("ends_in_terminal_state", f"A run does not end as {ended.name}.")  # type: ignore[union-attr] # the same
+    read = _read_state(wire.ended, received_us)
+    if isinstance(read, NotUnderstood):
+        new, read = read, running
+    ended = read.state if isinstance(read, _UntimedState) else read
+    if ended.type < _COMPLETED and ended is not running:
+        new = NotUnderstood("ends_in_terminal_state", f"A run does not end as {ended.name}.")
     make = tuple.__new__
+    end: ProposedTransition = make(ProposedTransition, (ended, 1, _REPORTED))
     short: ShortRun = make(
         ShortRun,
         (
             new,
             make(ProposedTransition, (running, 1, _REPORTED)),
-            make(ProposedTransition, (ended, 1, _REPORTED)),
+            end if read is ended else Untimed(end),
         ),
     )
     return run_id, short
@@ -240,7 +269,7 @@ def _part_refused(event: report_pb2.Event) -> int:
         return 0
     wire = event.run_completed
     try:
-        _read_created(wire.created, set())
+        _read_created(wire.created, set(), 0)
         checks.check_required_time(wire, "start_time", "start_time")
     except InvalidFieldError as error:
         return 1 if error.metadata.get("field") == "start_time" else 0
@@ -278,7 +307,7 @@ def _check_names(function_name: str, run_name: str, version: str) -> None:
     checks.check_text(version, "version", limits.NAME)
 
 
-def _read_log(wire: LogRecord, ids: set[str]) -> ReportedEvent:
+def _read_log(wire: LogRecord, ids: set[str], received_us: int) -> ReportedEvent:
     run_id = wire.run_id
     if run_id not in ids:
         checks.check_id(run_id, "run_id")
@@ -289,7 +318,10 @@ def _read_log(wire: LogRecord, ids: set[str]) -> ReportedEvent:
     time = wire.time
     seconds, nanos = time.seconds, time.nanos
     if not (0 < seconds <= _MAX_SECONDS and 0 <= nanos <= 999_999_999):
-        checks.check_required_time(wire, "time", "time")
+        checks.check_time(time, "time")
+    time_us = seconds * 1_000_000 + nanos // 1000
+    if not seconds and not wire.HasField("time"):
+        time_us = received_us
     logger, message = wire.logger, wire.message
     checks.check_text(logger, "logger", limits.NAME)
     checks.check_length(message, "message", limits.LOG_MESSAGE)
@@ -307,7 +339,7 @@ def _read_log(wire: LogRecord, ids: set[str]) -> ReportedEvent:
         run_id,
         attempt,
         level,
-        seconds * 1_000_000 + nanos // 1000,
+        time_us,
         logger,
         message,
         trace_id,

@@ -182,7 +182,7 @@ class ReportStream:
             self._reading_in_thread = True
             try:
                 frame, batch = await self._backend.parsing.run(
-                    len(data), partial(_read_frame, data)
+                    len(data), partial(_read_frame, data, self._backend.clock.now_us())
                 )
             finally:
                 self._reading_in_thread = False
@@ -313,11 +313,11 @@ class ReportStream:
             self._submit(RenewLease(self.session_id, connection_id=self.connection_id))
 
 
-def _read_frame(data: bytes) -> tuple[str | None, _ReadBatch | None]:
-    """Return the kind of a frame, and the content of a batch."""
+def _read_frame(data: bytes, received_us: int) -> tuple[str | None, _ReadBatch | None]:
+    """Return the kind of a frame that arrived at a time, and the content of a batch."""
     request = parse(pb.ReportRequest, data, scanned_above=FRAMES_SCANNED_ABOVE)
     frame = request.WhichOneof("frame")
     if frame != "batch":
         return frame, None
-    events, run_ids = read_batch(request.batch)
+    events, run_ids = read_batch(request.batch, received_us=received_us)
     return frame, _ReadBatch(request.batch.first_sequence, events, run_ids)

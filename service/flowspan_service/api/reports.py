@@ -16,6 +16,7 @@ from flowspan_service.api.checks import (
     check_duration,
     check_id,
     check_text,
+    check_time,
     invalid,
     too_large,
     with_message,
@@ -24,9 +25,16 @@ from flowspan_service.api.command_watch import watch_commands
 from flowspan_service.api.parsing import parse
 from flowspan_service.api.report_events import read_batch
 from flowspan_service.api.report_stream import ReportStream
-from flowspan_service.api.values import duration, microseconds, timestamp
+from flowspan_service.api.traces import check_resource
+from flowspan_service.api.values import (
+    duration,
+    microseconds,
+    optional_microseconds,
+    timestamp,
+)
 from flowspan_service.app.reports import OpenAndReport, report_pieces
-from flowspan_service.app.sessions import EndSession, OpenSession
+from flowspan_service.app.sessions import EndSession, Introduction, OpenSession
+from flowspan_service.domain.clocks import offset_at_receipt
 from flowspan_service.domain.errors import (
     BadSequenceError,
     OverloadedError,
@@ -90,7 +98,8 @@ class ReportService:
         pieces: list[ApplyReport] = []
         size = request.ByteSize()
         if request.HasField("batch") and (batch.events or batch.first_sequence):
-            events, run_ids = await backend.parsing.run(size, partial(read_batch, batch))
+            reading = partial(read_batch, batch, received_us=backend.clock.now_us())
+            events, run_ids = await backend.parsing.run(size, reading)
             pieces = report_pieces(
                 hello.session_id,
                 first_sequence=batch.first_sequence,
@@ -204,6 +213,9 @@ def _check_hello(hello: report_pb2.Hello, field: str) -> None:
     _check_secret(hello.secret, f"{field}.secret")
     if hello.acked_sequence < 0:
         raise invalid(f"{field}.acked_sequence", "is negative")
+    if hello.HasField("client_time"):
+        check_time(hello.client_time, f"{field}.client_time")
+    check_resource(hello.resource, f"{field}.resource")
 
 
 def _check_secret(secret: bytes, field: str) -> None:
@@ -275,4 +287,15 @@ def _open(
         secret=hello.secret,
         connection_id=connection_id,
         verdicts_after=verdicts_after,
+        introduction=_introduction(hello, backend.clock.now_us()),
+    )
+
+
+def _introduction(hello: report_pb2.Hello, now_us: int) -> Introduction:
+    client_us = optional_microseconds(hello, "client_time")
+    return Introduction(
+        clock_offset_us=None if client_us is None else offset_at_receipt(client_us, now_us),
+        resource=dict(hello.resource),
+        spans_by_service=hello.spans_by_service,
+        is_recovering=hello.recovering,
     )

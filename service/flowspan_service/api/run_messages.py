@@ -66,9 +66,11 @@ class RunMessages:
         missing = [key.id for key, part in zip(keys, found, strict=True) if part is None]
         if not missing:
             return found  # type: ignore[return-value] # none of them is None
-        made = {run.id: self._encode(run) for run in self._store.runs.load(missing)}
+        runs = self._store.runs.load(missing)
+        made = {run.id: self._encode(run) for run in runs}
+        settled = {run.id for run in runs if not _awaits_parent(run)}
         parts = [part or made.get(key.id, b"") for key, part in zip(keys, found, strict=True)]
-        self._keep({key: part for key, part in zip(keys, parts, strict=True) if key.id in made})
+        self._keep({key: part for key, part in zip(keys, parts, strict=True) if key.id in settled})
         return parts
 
     def _encode(self, run: Run) -> bytes:
@@ -85,6 +87,14 @@ class RunMessages:
             while self._kept_bytes > KEPT_BYTES:
                 oldest = next(iter(self._kept))
                 self._kept_bytes -= len(self._kept.pop(oldest)) + _OVERHEAD_BYTES
+
+
+def _awaits_parent(run: Run) -> bool:
+    """Return True if the derived trace context of a run may change when its parent arrives."""
+    trace = run.trace
+    if trace is None or not trace.exported_by_service or run.parent_run_id is None:
+        return False
+    return not trace.parent_span_id
 
 
 def _varint(number: int) -> bytes:

@@ -108,11 +108,13 @@ _SERVICES = {
 
 _FEATURES = {
     "cancel.v1",
+    "clocks.v1",
     "fencing.v1",
     "payload_text.v1",
     "run_completed.v1",
     "run_context.v1",
     "run_details.v1",
+    "service_spans.v1",
     "session_secrets.v1",
     "verdicts.v1",
     "watch_commands.v1",

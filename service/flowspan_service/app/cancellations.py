@@ -6,6 +6,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from flowspan_service.app.clocks import service_time
 from flowspan_service.app.finding import run_not_found
 from flowspan_service.app.ports import Unfinished
 from flowspan_service.app.transitions import make_transition, perform
@@ -13,6 +14,7 @@ from flowspan_service.domain.effects import effects_of_request
 from flowspan_service.domain.rules.ownership import is_alive
 from flowspan_service.domain.rules.transitions import ProposedTransition, requested_state
 from flowspan_service.domain.states import DEFAULT_NAMES, Cause, State, StateType
+from flowspan_service.domain.traces import trace_of
 from flowspan_service.domain.verdicts import Objection, Verdict, VerdictKind
 
 if TYPE_CHECKING:
@@ -91,7 +93,9 @@ class BeginCancel:
         if objection is not None:
             verdict = Verdict(objection.kind, run.id, objection.rule, objection.reason)
         verdict.state, verdict.attempt = run.state, run.attempt
-        return CancelBegun(verdict, copy(run), asked, goes_on)
+        after = copy(run)
+        after.trace = trace_of(run, uow.runs.get)
+        return CancelBegun(verdict, after, asked, goes_on)
 
 
 class CancelBelow:
@@ -187,7 +191,7 @@ def cancel_run(uow: UnitOfWork, run: Run, reason: str, asked: Asked) -> Objectio
         return BEING_CANCELLED
     wanted = State(_CANCELLING, DEFAULT_NAMES[_CANCELLING], reason, 0)
     executed = is_executed(uow, run)
-    state = requested_state(run, wanted, now_us=uow.now_us, is_executed=executed)
+    state = requested_state(run, wanted, now_us=service_time(uow, run), is_executed=executed)
     objection, commands = make_transition(
         uow, run, ProposedTransition(state, run.attempt, Cause.REQUESTED)
     )

@@ -29,16 +29,29 @@ class NotUnderstood(NamedTuple):
     reason: str
 
 
+class Untimed(NamedTuple):
+    """A creation or a transition without a time. Its state has the time at which it arrived."""
+
+    what: NewRun | ProposedTransition
+
+
 class ShortRun(NamedTuple):
     """A run that was created, ran and ended: three events in one."""
 
-    new: NewRun | NotUnderstood
+    new: NewRun | NotUnderstood | Untimed
     running: ProposedTransition
-    ended: ProposedTransition
+    ended: ProposedTransition | Untimed
 
 
 Happened = (
-    NewRun | ProposedTransition | LogEntry | NewArtifact | ArtifactChange | ShortRun | NotUnderstood
+    NewRun
+    | ProposedTransition
+    | LogEntry
+    | NewArtifact
+    | ArtifactChange
+    | ShortRun
+    | Untimed
+    | NotUnderstood
 )
 
 ReportedEvent = tuple[str, Happened]
@@ -89,10 +102,18 @@ def run_ids_of(events: Sequence[ReportedEvent]) -> list[str]:
     """Return the runs that events are about, and the parents of new ones."""
     found = {run_id: None for run_id, _ in events if run_id}
     for _, what in events:
-        new = what.new if isinstance(what, ShortRun) else what
-        if isinstance(new, NewRun) and new.parent_run_id:
+        new = creation_in(what)
+        if new is not None and new.parent_run_id:
             found[new.parent_run_id] = None
     return list(found)
+
+
+def creation_in(what: Happened) -> NewRun | None:
+    """Return the creation in an event; None if it creates no run."""
+    new = what.new if isinstance(what, ShortRun) else what
+    if isinstance(new, Untimed):
+        new = new.what
+    return new if isinstance(new, NewRun) else None
 
 
 def _parts(event: ReportedEvent) -> list[ReportedEvent]:

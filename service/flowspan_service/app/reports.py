@@ -9,44 +9,45 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from flowspan_service.app.artifacts import apply_artifact_event
-from flowspan_service.app.cancellations import is_refused_below
 from flowspan_service.app.families import after_arrival, after_refusal
 from flowspan_service.app.ports import Unfinished
 from flowspan_service.app.reported_events import (
     SHORT_RUN_SEQUENCES,
-    NotUnderstood,
     ShortRun,
+    Untimed,
+    creation_in,
     pieces_of,
     run_ids_of,
     sequence_count,
     without_first,
 )
+from flowspan_service.app.reported_runs import (
+    ARTIFACT,
+    created_again,
+    enter_on_run_clock,
+    first_of_run,
+    short_run_again,
+)
 from flowspan_service.app.sessions import Opened, OpenSession, require_session
 from flowspan_service.app.transitions import perform
 from flowspan_service.domain.artifacts import ArtifactChange, NewArtifact
-from flowspan_service.domain.effects import effects_of_takeover
 from flowspan_service.domain.errors import BadSequenceError, ServiceError
 from flowspan_service.domain.logs import LogEntry
 from flowspan_service.domain.rules.creation import (
-    PARENT_WAS_DELETED,
-    RUN_IS_UNKNOWN,
     RUN_WAS_DELETED,
-    decide_creation,
-    decide_repeated_creation,
 )
-from flowspan_service.domain.rules.families import PARENT_IS_CANCELLED, put_below
-from flowspan_service.domain.rules.ownership import FENCED, decide_of_other_session, takes_over
+from flowspan_service.domain.rules.families import PARENT_IS_CANCELLED
+from flowspan_service.domain.rules.ownership import FENCED
 from flowspan_service.domain.rules.transitions import ProposedTransition, decide, enter
-from flowspan_service.domain.runs import NewRun
-from flowspan_service.domain.states import Cause
-from flowspan_service.domain.verdicts import Objection, Verdict, VerdictKind
+from flowspan_service.domain.verdicts import Objection, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from flowspan_service.app.ports import Operation, UnitOfWork
-    from flowspan_service.app.reported_events import Happened, ReportedEvent
+    from flowspan_service.app.reported_events import ReportedEvent
     from flowspan_service.domain.runs import Run
+    from flowspan_service.domain.sessions import Session
     from flowspan_service.domain.states import State
 
 PIECE_EVENTS = 2_000
@@ -56,10 +57,7 @@ BYTES_PER_ROW = 4_000
 TOLD_CHARACTERS = 2_000
 """The maximum length of a state's message in a verdict."""
 
-_REPORTED = int(Cause.REPORTED)
 _FURTHER = SHORT_RUN_SEQUENCES - 1
-_ARTIFACT = Objection(VerdictKind.ACCEPTED, "", "")
-"""A marker for events that the rules of artifacts decide, and not the state of a run."""
 
 
 @dataclass(slots=True)
@@ -150,7 +148,7 @@ class ApplyReport:
         done = 0
         if events:
             fenced = uow.fences.of(session.id, self.run_ids) if session.has_fences else set()
-            done = _apply(uow, session.id, events, first, applied, fenced)
+            done = _apply(uow, session, events, first, applied, fenced)
             if applied.verdicts:
                 uow.verdicts.add(session.id, applied.verdicts)
             session.last_sequence = applied.up_to_sequence
@@ -176,7 +174,7 @@ class ApplyReport:
         """Give the runs that waited for these ones their places; then go on with the outcome."""
         refused = {each.run_id for each in told.verdicts if each.rule == PARENT_IS_CANCELLED.rule}
         after_refusal(uow, list(refused))
-        created = [run_id for run_id, what in events if what.__class__ in (NewRun, ShortRun)]
+        created = [run_id for run_id, what in events if creation_in(what) is not None]
         arrived = [run_id for run_id in created if run_id not in refused]
         return after_arrival(uow, arrived, outcome, session_id=self.session_id)
 
@@ -304,7 +302,7 @@ def report_pieces(
 
 def _apply(  # noqa: C901 - the hot path: calls would take as long as what they do
     uow: UnitOfWork,
-    session_id: str,
+    session: Session,
     events: Sequence[ReportedEvent],
     first: int,
     applied: Applied,
@@ -316,6 +314,7 @@ def _apply(  # noqa: C901 - the hot path: calls would take as long as what they 
     the session says is accepted; it may grow.
     """
     find, add_transition, budget = uow.runs.get, uow.runs.add_transition, uow.budget
+    session_id = session.id
     logs: list[LogEntry] = []
     has_artifacts = False
     told: dict[str, State] = {}
@@ -335,7 +334,7 @@ def _apply(  # noqa: C901 - the hot path: calls would take as long as what they 
         elif fenced and run_id in fenced:
             objection = FENCED if run is not None else PARENT_IS_CANCELLED
         elif run is None:
-            objection = _first_of_run(uow, session_id, run_id, what, fenced)
+            objection = first_of_run(uow, session, run_id, what, fenced)
             if objection is None:
                 if kind is ShortRun:
                     short_runs += 1
@@ -343,15 +342,15 @@ def _apply(  # noqa: C901 - the hot path: calls would take as long as what they 
                     entered += _FURTHER
                 entered += 1
                 continue
-        elif kind is ProposedTransition:
+        elif (
+            kind is ProposedTransition
+            and run.session_id == session_id
+            and run.clock_shift_us is None
+        ):
             # `app.transitions.make_transition`, inlined.
             objection = decide(run, what)  # type: ignore[arg-type] # its class was just looked at
-            if run.session_id != session_id:
-                owner = uow.sessions.get(run.session_id) if run.session_id else None
-                objection = decide_of_other_session(objection, run, session_id, owner)
             if objection is None:
                 effects = enter(run, what)  # type: ignore[arg-type] # its class was just looked at
-                run.session_id = session_id
                 add_transition(run)
                 if effects:
                     perform(uow, effects)
@@ -361,7 +360,7 @@ def _apply(  # noqa: C901 - the hot path: calls would take as long as what they 
             logs.append(what)  # type: ignore[arg-type] # its class was just looked at
             continue
         elif kind is ShortRun:
-            answers = _short_run_again(uow, session_id, run, what, applied, fenced)  # type: ignore[arg-type] # its class was just looked at
+            answers = short_run_again(uow, session, run, what, applied, fenced)  # type: ignore[arg-type] # its class was just looked at
             for part, objection in enumerate(answers, sequence):
                 if objection is None:
                     entered += 1
@@ -370,9 +369,16 @@ def _apply(  # noqa: C901 - the hot path: calls would take as long as what they 
             short_runs += 1
             sequence += _FURTHER
             continue
+        elif kind is ProposedTransition or (
+            kind is Untimed and what.what.__class__ is ProposedTransition  # type: ignore[union-attr] # likewise
+        ):
+            objection = enter_on_run_clock(uow, session, run, what)  # type: ignore[arg-type] # likewise
+            if objection is None:
+                entered += 1
+                continue
         else:
-            objection = _created_again(uow, session_id, run, what, applied, fenced)  # type: ignore[arg-type] # the other classes
-        if objection is _ARTIFACT:
+            objection = created_again(uow, session, run, what, applied, fenced)  # type: ignore[arg-type] # the other classes
+        if objection is ARTIFACT:
             if not has_artifacts:
                 has_artifacts = True
                 uow.artifacts.preload(_artifact_ids(events))
@@ -416,152 +422,3 @@ def _without_payloads(state: State) -> State:
     if state.failure is None and state.result is None and len(state.message) <= TOLD_CHARACTERS:
         return state
     return replace(state, message=state.message[:TOLD_CHARACTERS], failure=None, result=None)
-
-
-def _first_of_run(
-    uow: UnitOfWork, session_id: str, run_id: str, what: Happened, fenced: set[str]
-) -> Objection | None:
-    """Decide about an event whose run does not exist; None if the event created it."""
-    if what.__class__ is NewRun:
-        return _fence_refused(
-            uow, session_id, run_id, _create(uow, session_id, what, fenced), fenced
-        )
-    if what.__class__ is ShortRun:
-        objection = _create_short_run(uow, session_id, what, fenced)
-        return _fence_refused(uow, session_id, run_id, objection, fenced)
-    if what.__class__ is NotUnderstood:
-        return Objection(VerdictKind.REJECTED, *what)
-    if not run_id:
-        return _ARTIFACT
-    return RUN_WAS_DELETED if uow.deletions.was_deleted(run_id) else RUN_IS_UNKNOWN
-
-
-def _fence_refused(
-    uow: UnitOfWork, session_id: str, run_id: str, objection: Objection | None, fenced: set[str]
-) -> Objection | None:
-    """Fence the session off a run that was refused below a cancelled one.
-
-    Its process may report more about the run, and runs that it calls, before it stops.
-    """
-    if objection is PARENT_IS_CANCELLED:
-        uow.fences.add(session_id, run_id)
-        fenced.add(run_id)
-    return objection
-
-
-def _create(uow: UnitOfWork, session_id: str, new: NewRun, fenced: set[str]) -> Objection | None:
-    objection = decide_creation(new)
-    if objection is not None:
-        return objection
-    parent_id = new.parent_run_id
-    if parent_id is None:
-        uow.runs.add(new.make(cause=_REPORTED, session_id=session_id))
-        return None
-    parent = uow.runs.get(parent_id)
-    if parent is None:
-        return _create_before_parent(uow, session_id, new, fenced)
-    if uow.deletions.covers(parent):
-        return PARENT_WAS_DELETED
-    if is_refused_below(uow, parent, session_id):
-        return PARENT_IS_CANCELLED
-    run = new.make(cause=_REPORTED, session_id=session_id)
-    put_below(run, parent)
-    uow.runs.add(run)
-    return None
-
-
-def _create_before_parent(
-    uow: UnitOfWork, session_id: str, new: NewRun, fenced: set[str]
-) -> Objection | None:
-    """Create a run whose parent has not arrived yet, unless it never will."""
-    parent_id = str(new.parent_run_id)
-    if parent_id in fenced:
-        return PARENT_IS_CANCELLED
-    if uow.deletions.was_deleted(parent_id):
-        return PARENT_WAS_DELETED
-    run = new.make(cause=_REPORTED, session_id=session_id)
-    uow.runs.add(run)
-    uow.families.wait_for_parent(run)
-    return None
-
-
-def _create_short_run(
-    uow: UnitOfWork, session_id: str, short: ShortRun, fenced: set[str]
-) -> Objection | None:
-    """Create a run and let it end; None if that was done.
-
-    Without the creation, the states are not considered: they would be about no run. A new run has
-    no state that a rule compares them with, so no rule objects to RUNNING and an end.
-    """
-    new, running, ended = short
-    if new.__class__ is NotUnderstood:
-        return Objection(VerdictKind.REJECTED, *new)
-    objection = _create(uow, session_id, new, fenced)  # type: ignore[arg-type] # the other class
-    if objection is not None:
-        return objection
-    run = uow.runs.get(new.id)  # type: ignore[union-attr] # the other class
-    enter(run, running)  # type: ignore[arg-type] # it was just created
-    uow.runs.add_transition(run)  # type: ignore[arg-type] # it was just created
-    enter(run, ended)  # type: ignore[arg-type] # it was just created
-    uow.runs.add_transition(run)  # type: ignore[arg-type] # it was just created
-    return None
-
-
-def _short_run_again(
-    uow: UnitOfWork,
-    session_id: str,
-    run: Run,
-    short: ShortRun,
-    applied: Applied,
-    fenced: set[str],
-) -> Iterator[Objection | None]:
-    """Decide about a short run that exists, as about its three events one after the other.
-
-    If it is another run than the existing one, the states are not considered.
-    """
-    new, running, ended = short
-    objection = _created_again(uow, session_id, run, new, applied, fenced)
-    yield objection
-    if objection.kind != VerdictKind.DUPLICATE:
-        return
-    for proposed in (running, ended):
-        refusal = decide(run, proposed)
-        if run.session_id != session_id:
-            owner = uow.sessions.get(run.session_id) if run.session_id else None
-            refusal = decide_of_other_session(refusal, run, session_id, owner)
-        if refusal is None:
-            effects = enter(run, proposed)
-            run.session_id = session_id
-            uow.runs.add_transition(run)
-            perform(uow, effects)
-        yield refusal
-
-
-def _created_again(
-    uow: UnitOfWork,
-    session_id: str,
-    run: Run,
-    what: NewRun | NewArtifact | NotUnderstood,
-    applied: Applied,
-    fenced: set[str],
-) -> Objection:
-    """Decide about a creation of a run that exists. The session may claim the run."""
-    if what.__class__ is NewArtifact:
-        return _ARTIFACT
-    if what.__class__ is NotUnderstood:
-        return Objection(VerdictKind.REJECTED, *what)
-    objection = decide_repeated_creation(run, what)  # type: ignore[arg-type] # a NewRun is left
-    if objection.kind == VerdictKind.ABORT:
-        uow.fences.add(session_id, run.id)
-        fenced.add(run.id)
-        return objection
-    if run.session_id == session_id:
-        return objection
-    owner = uow.sessions.get(run.session_id) if run.session_id else None
-    if takes_over(run, session_id, owner):
-        run.session_id = session_id
-        uow.runs.update(run)
-        effects = effects_of_takeover(run)
-        perform(uow, effects)
-        applied.has_commands = applied.has_commands or bool(effects)
-    return objection

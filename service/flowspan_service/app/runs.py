@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowspan_service.app.cancellations import is_executed, is_refused_below
+from flowspan_service.app.clocks import service_time
 from flowspan_service.app.families import after_arrival
 from flowspan_service.app.finding import run_not_found
 from flowspan_service.app.ports import Unfinished
@@ -22,6 +23,7 @@ from flowspan_service.domain.rules.families import PARENT_IS_CANCELLED, put_belo
 from flowspan_service.domain.rules.transitions import ProposedTransition, requested_state
 from flowspan_service.domain.runs import Run, RunKind
 from flowspan_service.domain.states import Cause
+from flowspan_service.domain.traces import trace_of
 from flowspan_service.domain.verdicts import Verdict, VerdictKind
 
 if TYPE_CHECKING:
@@ -140,7 +142,8 @@ class SetState:
         if run is None or run.kind != self.kind or uow.deletions.covers(run):
             raise run_not_found(self.kind, self.run_id)
         executed = is_executed(uow, run)
-        state = requested_state(run, self.state, now_us=uow.now_us, is_executed=executed)
+        now_us = service_time(uow, run)
+        state = requested_state(run, self.state, now_us=now_us, is_executed=executed)
         proposed = ProposedTransition(state, run.attempt, Cause.REQUESTED)
         objection, commands = make_transition(uow, run, proposed)
         if objection is None:
@@ -150,7 +153,9 @@ class SetState:
             commands = perform(uow, effects_of_request(run))
         verdict.state = run.state
         verdict.attempt = run.attempt
-        return StateSet(verdict, copy(run), commands[0] if commands else None)
+        after = copy(run)
+        after.trace = trace_of(run, uow.runs.get)
+        return StateSet(verdict, after, commands[0] if commands else None)
 
 
 class DeleteRun:

@@ -7,6 +7,7 @@ import hmac
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from flowspan_service.app.clocks import service_time
 from flowspan_service.app.ports import Unfinished
 from flowspan_service.app.transitions import make_transition
 from flowspan_service.domain.errors import (
@@ -57,6 +58,24 @@ class LeaseTerms:
         return max(self.min_lease_us, min(asked_us, self.max_lease_us))
 
 
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Introduction:
+    """The part of a Hello about the clock of a client and its spans.
+
+    Attributes:
+        clock_offset_us: The service's clock minus the client's; None if the client sent no time.
+        resource: The OpenTelemetry resource of the client.
+        spans_by_service: True if the service exports the spans of the session's runs.
+        is_recovering: True if another process delivers the events of the session's process. Its
+            clock counts only as long as no other is known, its spans not at all.
+    """
+
+    clock_offset_us: int | None = None
+    resource: Mapping[str, str] = field(default_factory=dict)
+    spans_by_service: bool = False
+    is_recovering: bool = False
+
+
 @dataclass(slots=True)
 class Opened:
     """The outcome of opening a session."""
@@ -78,6 +97,7 @@ class OpenSession:
     __slots__ = (
         "client",
         "connection_id",
+        "introduction",
         "lease_us",
         "run_ids",
         "secret_hash",
@@ -95,6 +115,7 @@ class OpenSession:
         secret: bytes = b"",
         connection_id: str | None = None,
         verdicts_after: int | None = None,
+        introduction: Introduction | None = None,
     ) -> None:
         """Initialize the operation.
 
@@ -107,7 +128,9 @@ class OpenSession:
                 leave the owner as it is.
             verdicts_after: The last event whose verdict has certainly reached the caller; None if
                 the caller wants no verdicts of earlier reports.
+            introduction: The clock of the client, and what its spans need.
         """
+        self.introduction = introduction or Introduction()
         self.session_id = session_id
         self.client = client
         self.lease_us = lease_us
@@ -142,6 +165,7 @@ class OpenSession:
         if self.connection_id is not None:
             session.client[_CONNECTION] = self.connection_id
         session.lease_us = self.lease_us
+        self._introduce(uow, session)
         session.renew(uow.now_us)
         uow.sessions.save(session)
         opened = Opened(session.last_sequence, session.lease_us, is_new)
@@ -149,6 +173,18 @@ class OpenSession:
             oldest = max(self.verdicts_after, session.last_sequence - KEPT_EVENTS)
             opened.verdicts = uow.verdicts.after(session.id, oldest)
         return opened
+
+    def _introduce(self, uow: UnitOfWork, session: Session) -> None:
+        said = self.introduction
+        if said.is_recovering and session.clock_offset_us is not None:
+            return  # the events are by the clock of the process that ended
+        if said.clock_offset_us is not None:
+            session.clock_offset_us = said.clock_offset_us
+        if said.is_recovering:
+            return
+        session.spans_by_service = said.spans_by_service
+        if said.resource:
+            uow.sessions.save_resource(session.id, said.resource)
 
 
 class RenewLease:
@@ -421,7 +457,8 @@ def _crash_open_runs(uow: UnitOfWork, session: Session, *, crashed: int = 0) -> 
     while True:
         page = uow.runs.open_of(session.id, limit=CRASHED_AT_ONCE, limit_bytes=CRASHED_BYTES)
         for run in page.items:
-            make_transition(uow, run, at_session_end(run, message, now_us=uow.now_us))
+            now_us = service_time(uow, run)
+            make_transition(uow, run, at_session_end(run, message, now_us=now_us))
         crashed += len(page.items)
         if not page.has_more:
             return crashed

@@ -27,6 +27,7 @@ class TraceContext:
     """The place of a run's span in its trace (W3C Trace Context)."""
 
     traceparent: str
+    """Empty in stored runs whose context is derived (see `domain.traces`)."""
     tracestate: str = ""
     parent_span_id: str = ""
     exported_by_service: bool = False
@@ -93,6 +94,9 @@ class Run:
     run_duration_us: int = 0
     position: int = 0
     """The position of the last transition."""
+    clock_shift_us: int | None = None
+    """The time to add to a time of the session's client to get one on the clock of the run (see
+    `domain.clocks`); None for most runs, whose clock is that of their client."""
 
 
 class NewRun(NamedTuple):

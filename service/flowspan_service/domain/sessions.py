@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class SessionStatus(IntEnum):
@@ -43,6 +47,11 @@ class Session:
     """The SHA-256 of the secret that the client chose; None without one. Never changes."""
     has_fences: bool = False
     """True if there are runs about which nothing that the session says is accepted."""
+    clock_offset_us: int | None = None
+    """The service's clock minus the client's, when the last Hello arrived; None if the client did
+    not send its time. `domain.clocks.effective_offset` makes it ready for use."""
+    spans_by_service: bool = False
+    """True if the service exports the spans of all runs of the session."""
 
     def renew(self, now_us: int, *, silence_us: int | None = None) -> None:
         """Note a sign of life: the session is OPEN, and its lease starts again.
@@ -55,3 +64,12 @@ class Session:
         self.renewals += 1
         self.silence_us = self.lease_us if silence_us is None else silence_us
         self.lease_expires_us = now_us + self.silence_us
+
+
+class SpanSource(NamedTuple):
+    """The facts about a session that its spans show."""
+
+    client_name: str
+    """The name of the client; empty if unknown."""
+    resource: Mapping[str, str]
+    """The OpenTelemetry resource of the client; empty if unknown."""

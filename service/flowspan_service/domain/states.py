@@ -29,6 +29,9 @@ OPEN_TYPES = tuple(kind for kind in StateType if kind not in TERMINAL_TYPES)
 DEFAULT_NAMES: dict[int, str] = {kind: kind.name.capitalize() for kind in StateType}
 
 
+LAST_US = 253_402_300_799_999_999
+"""The last time that a message can carry, at the end of the year 9999."""
+
 ROLLED_BACK = "RolledBack"
 """The name of a COMPLETED state whose transaction was rolled back: the only name in a rule."""
 
@@ -49,7 +52,8 @@ class State:
         type: A StateType, or its number.
         name: The name shown to people, never empty.
         message: The reason, for people; may be empty.
-        time_us: The time of entry by the reporter's clock, in microseconds since 1970 UTC.
+        time_us: The time of entry by the clock of the run (see `domain.clocks`), in microseconds
+            since 1970 UTC.
         scheduled_us: With SCHEDULED only: the time to continue, in microseconds since 1970 UTC.
         failure: An encoded error, opaque here (the edge encodes flowspan.v1.Failure).
         result: An encoded reference to the result, opaque here (flowspan.v1.Payload).

@@ -17,29 +17,30 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from flowspan_service.loops.loop_claims import HeldClaim, holder_name
-from flowspan_service.loops.span_records import needs_span, span_of
+from flowspan_service.loops.span_batches import SpanBatches
+from flowspan_service.loops.span_records import needs_span
+from flowspan_service.loops.span_resources import service_resource
 from flowspan_service.loops.span_watermark import OldWatermark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
 
     from flowspan_service.app.ports import Clock, Heads, Store
     from flowspan_service.app.ports.runs import SpanRuns
     from flowspan_service.domain.runs import Run
+    from flowspan_service.domain.span_facts import SpanDecoder
 
 log = structlog.get_logger("flowspan.spans")
 
 LOOP = "spans"
 """The name of the claim."""
-DEFAULT_SERVICE_NAME = "flowspan"
-"""The service name of the client's own spans, too."""
 WATERMARK_FILE = "spans-exported"
 
 PAGE = 500
@@ -99,7 +100,8 @@ class SpanExporter:
         store: The store.
         clock: The time.
         sink: The receiver of the spans.
-        resource: The resource that the spans name.
+        resource: The resource of spans whose client sent none.
+        decoder: Decodes the facts that spans show.
         holder: The name of this process in the claim.
         is_shared: True if other service processes may use the same database. An exporter that is
             alone sleeps until a commit needs it.
@@ -113,6 +115,7 @@ class SpanExporter:
         *,
         sink: Sink,
         resource: Resource,
+        decoder: SpanDecoder,
         holder: str,
         is_shared: bool,
         old_watermark: OldWatermark,
@@ -120,7 +123,7 @@ class SpanExporter:
         self._store = store
         self._clock = clock
         self._sink = sink
-        self._resource = resource
+        self._batches = SpanBatches(store, resource, decoder)
         self._claim = HeldClaim(store, LOOP, holder=holder)
         self._is_shared = is_shared
         self._old_watermark = old_watermark
@@ -262,25 +265,18 @@ class SpanExporter:
 
     def _export(self, runs: Iterable[Run]) -> bool:
         """Send the spans of the runs; return True if the receiver accepted them."""
-        spans = [span for run in runs if needs_span(run) and (span := self._span_of(run))]
-        if not spans:
-            return True
-        if self._sink.export(spans) is not SpanExportResult.SUCCESS:
-            if not self._failures:
-                log.warning("spans_wait", reason="they cannot be exported; the export is retried")
-            self._failures += 1
-            return False
-        if self._failures:
-            log.info("spans_exported_again")
-        self._failures = 0
+        for spans in self._batches.of(filter(needs_span, runs)):
+            if self._sink.export(spans) is not SpanExportResult.SUCCESS:
+                if not self._failures:
+                    log.warning(
+                        "spans_wait", reason="they cannot be exported; the export is retried"
+                    )
+                self._failures += 1
+                return False
+            if self._failures:
+                log.info("spans_exported_again")
+            self._failures = 0
         return True
-
-    def _span_of(self, run: Run) -> ReadableSpan | None:
-        try:
-            return span_of(run, self._resource)
-        except Exception:
-            log.warning("span_not_made", run_id=run.id, exc_info=True)
-            return None
 
 
 def span_exporter(
@@ -290,6 +286,7 @@ def span_exporter(
     endpoint: str | None,
     home: Path | None,
     environ: Mapping[str, str],
+    decoder: SpanDecoder,
 ) -> SpanExporter | None:
     """Return the exporter of spans, if their destination is configured.
 
@@ -302,6 +299,7 @@ def span_exporter(
         home: The service's folder, where an earlier version may have left its position; None
             without one.
         environ: The environment.
+        decoder: Decodes the facts that spans show.
 
     Returns:
         The exporter, not started; None if no destination is configured.
@@ -321,15 +319,9 @@ def span_exporter(
         store,
         clock,
         sink=OTLPSpanExporter(endpoint=endpoint or None),
-        resource=_resource(),
+        resource=service_resource(),
+        decoder=decoder,
         holder=holder_name(process_id=os.getpid(), is_shared=store.is_shared),
         is_shared=store.is_shared,
         old_watermark=OldWatermark(home / WATERMARK_FILE if home is not None else None),
     )
-
-
-def _resource() -> Resource:
-    resource = Resource.create()
-    if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
-        resource = resource.merge(Resource({SERVICE_NAME: DEFAULT_SERVICE_NAME}))
-    return resource

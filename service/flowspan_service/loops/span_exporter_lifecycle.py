@@ -10,13 +10,18 @@ if TYPE_CHECKING:
 
     from flowspan_service.app.ports import Clock, Store
     from flowspan_service.config import Config
+    from flowspan_service.domain.span_facts import SpanDecoder
 
 _ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
 @contextlib.contextmanager
 def exporting_spans(
-    config: Config, store: Store, clock: Clock, environ: Mapping[str, str]
+    config: Config,
+    store: Store,
+    clock: Clock,
+    environ: Mapping[str, str],
+    decoder: SpanDecoder,
 ) -> Iterator[None]:
     """Export spans during the block; no-op without an endpoint.
 
@@ -25,6 +30,7 @@ def exporting_spans(
         store: The store.
         clock: The time.
         environ: The environment, whose standard variables may name an endpoint, too.
+        decoder: Decodes the facts that spans show.
     """
     if not config.otlp_endpoint and not any(environ.get(name) for name in _ENDPOINT_VARIABLES):
         yield
@@ -33,7 +39,12 @@ def exporting_spans(
     from flowspan_service.loops.span_exporter import span_exporter  # noqa: PLC0415 - start-up cost
 
     exporter = span_exporter(
-        store, clock, endpoint=config.otlp_endpoint or None, home=config.home, environ=environ
+        store,
+        clock,
+        endpoint=config.otlp_endpoint or None,
+        home=config.home,
+        environ=environ,
+        decoder=decoder,
     )
     if exporter is None:
         yield

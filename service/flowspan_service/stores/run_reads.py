@@ -17,23 +17,26 @@ from flowspan_service.stores.engine.bounds import bounded
 from flowspan_service.stores.engine.bulk import chunks
 from flowspan_service.stores.engine.reading import ROWS_BUFFERED, streaming
 from flowspan_service.stores.run_lists import KEY_COLUMNS, count_statement, page_statement
+from flowspan_service.stores.run_traces import derive_traces, read_traces
 from flowspan_service.stores.runs import SELECTED, run, run_bytes, run_of
 from flowspan_service.stores.schema import head
 from flowspan_service.stores.transitions import SCAN_LIMIT, transition
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy import Select
     from sqlalchemy.engine import Connection
 
     from flowspan_service.app.ports.runs import RunKey
-    from flowspan_service.domain.runs import Run
+    from flowspan_service.domain.runs import Run, TraceContext
     from flowspan_service.stores.engine.reading import Reading
 
 _FIRST_TERMINAL = int(StateType.COMPLETED)
-_PAYLOADS = {"parameters_encoding", "parameters", "state_failure", "state_result"}
+_PAYLOADS = {"parameters_encoding", "parameters", "state_result"}
 """Columns that no span shows. They may be large."""
+SPAN_BYTES = 2_000_000
+"""A page of runs whose spans are exported ends with the run that takes it above this size."""
 _SPAN_COLUMNS = [null().label(each.name) if each.name in _PAYLOADS else each for each in SELECTED]
 
 
@@ -49,8 +52,10 @@ def _span_runs_statement(after: int, upto: int, *, since_us: int, limit: int) ->
         .where(transition.c.position > after, transition.c.position <= upto)
         .where(transition.c.state_type >= _FIRST_TERMINAL, transition.c.commit_us >= since_us)
         .where(
-            run.c.traceparent.is_not(None),
-            or_(transition.c.cause == int(Cause.SESSION_LOST), run.c.exported_by_service.is_(True)),
+            or_(
+                run.c.exported_by_service.is_(True),
+                and_(transition.c.cause == int(Cause.SESSION_LOST), run.c.traceparent.is_not(None)),
+            )
         )
         .order_by(transition.c.position)
         .limit(limit)
@@ -66,7 +71,10 @@ class RunReads:
     def get(self, kind: int, run_id: str) -> Run | None:
         """Return a run of that kind."""
         with self._reading.explained():
-            return self._reading.dialect.find_run(kind, run_id)
+            found = self._reading.dialect.find_run(kind, run_id)
+        if found is not None:
+            derive_traces(self._reading, (found,))
+        return found
 
     def list(self, query: RunQuery) -> Page[Run]:
         """Return a page of runs."""
@@ -74,7 +82,9 @@ class RunReads:
             statement = page_statement(query, self._reading.dialect, limit=query.limit + 1)
             runs = self._reading.dialect.fetch_runs(streaming(connection, query.limit), statement)
             with contextlib.closing(runs):
-                return bounded(runs, run_bytes, query.limit, query.limit_bytes)
+                page = bounded(runs, run_bytes, query.limit, query.limit_bytes)
+        derive_traces(self._reading, page.items)
+        return page
 
     def list_keys(self, query: RunQuery) -> Page[RunKey]:
         """Return a page of the keys of runs, without a bound on its bytes."""
@@ -89,7 +99,9 @@ class RunReads:
     def load(self, run_ids: Sequence[str]) -> Sequence[Run]:
         """Return the existing runs among these, in any order."""
         with self._reading.connection() as connection:
-            return self._reading.dialect.load_runs(connection, run_ids)
+            runs = self._reading.dialect.load_runs(connection, run_ids)
+        derive_traces(self._reading, runs)
+        return runs
 
     def count(self, kind: int, run_filter: RunFilter) -> dict[int, int]:
         """Return the number of runs by the type of their state."""
@@ -111,12 +123,15 @@ class RunReads:
         with self._reading.connection() as connection:
             if trees.root_of(connection, run_id) == run_id:
                 whole = RunFilter(root_run_id=run_id, state_types=tuple(state_types))
-                return self._root_page(connection, whole, after_id, limit, limit_bytes)
-            statement = trees.tree_statement(
-                run_id, after_id=after_id, limit=limit + 1, state_types=state_types
-            )
-            with streaming(connection, limit).execute(statement) as rows:
-                return bounded(map(run_of, rows), run_bytes, limit, limit_bytes)
+                page = self._root_page(connection, whole, after_id, limit, limit_bytes)
+            else:
+                statement = trees.tree_statement(
+                    run_id, after_id=after_id, limit=limit + 1, state_types=state_types
+                )
+                with streaming(connection, limit).execute(statement) as rows:
+                    page = bounded(map(run_of, rows), run_bytes, limit, limit_bytes)
+        derive_traces(self._reading, page.items)
+        return page
 
     def _root_page(
         self,
@@ -165,7 +180,12 @@ class RunReads:
                 size += sum(map(run_bytes, some))
                 if size > limit_bytes:
                     break
+        derive_traces(self._reading, found)
         return FoundRuns(found, asked)
+
+    def traces(self, run_ids: Iterable[str]) -> dict[str, TraceContext]:
+        """Return the trace contexts of the runs among these that have one, by run."""
+        return read_traces(self._reading, run_ids)
 
     def needing_spans(self, *, after: int, since_us: int, limit: int) -> SpanRuns:
         """Return runs whose spans the service exports, by the position of their end."""
@@ -173,8 +193,9 @@ class RunReads:
             newest = int(connection.execute(select(head.c.position)).scalar_one())
             upto = min(newest, after + SCAN_LIMIT)
             statement = _span_runs_statement(after, upto, since_us=since_us, limit=limit + 1)
-            runs = [run_of(row) for row in connection.execute(statement)]
-        if len(runs) > limit:
-            runs = runs[:limit]
-            upto = runs[-1].position
-        return SpanRuns(runs, max(after, upto), has_more=upto < newest)
+            with streaming(connection, limit).execute(statement) as rows:
+                page = bounded(map(run_of, rows), run_bytes, limit, SPAN_BYTES)
+        if page.has_more:
+            upto = page.items[-1].position
+        derive_traces(self._reading, page.items)
+        return SpanRuns(page.items, max(after, upto), has_more=upto < newest)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, text
+from sqlalchemy import bindparam, select, text, update
 
 from flowspan_service.app.ports.pages import Page
 from flowspan_service.domain.runs import RunKind
@@ -53,6 +53,17 @@ _TRANSITION_WIDTH = len(transition.c)
 _FLOW = int(RunKind.FLOW)  # for `add`: reading an enum member from its class takes time
 
 
+_HAND_OVER = (
+    update(run_table)
+    .where(run_table.c.id == bindparam("of_run"))
+    .values(
+        clock_shift_us=bindparam("clock_shift_us"),
+        exported_by_service=bindparam("exported_by_service"),
+    )
+)
+"""Apart from the other changes: these columns change only when another session takes over a run."""
+
+
 class RunWrites(Buffered):
     """Implementation of app.ports.runs.RunWrites."""
 
@@ -71,6 +82,7 @@ class RunWrites(Buffered):
         """The definitions of new runs. No memory of what is stored: databases are restored."""
         self._changed: dict[str, Run] = {}
         self._written: dict[str, Run] = {}
+        self._handed_over: dict[str, Run] = {}
         self._transitions: list[Any] = []
         self._commit_times: CommitTimes | None = None
         """None as long as the clock is not behind the last commit."""
@@ -230,6 +242,10 @@ class RunWrites(Buffered):
         runs = [self._runs.setdefault(run.id, run) for run in page.items]
         return Page(runs, has_more=page.has_more)
 
+    def hand_over(self, run: Run) -> None:
+        """Store the clock and the exporter of a run; `update` or `add_transition` does the rest."""
+        self._handed_over[run.id] = run
+
     def _fitting(self, run_ids: list[str]) -> tuple[list[str], list[str]]:
         return self._tx.budget.fitting(
             self._tx.connection, run_table, run_ids, payloads=_PAYLOADS, row_bytes=RUN_BYTES
@@ -259,6 +275,7 @@ class RunWrites(Buffered):
         """Forget a run that was just deleted."""
         self._runs.pop(run_id, None)
         self._written.pop(run_id, None)
+        self._handed_over.pop(run_id, None)
         self.absent.add(run_id)
 
     @property
@@ -293,6 +310,11 @@ class RunWrites(Buffered):
             dialect.update_runs(connection, changes)
             self._written |= self._changed
             self._changed.clear()
+        if self._handed_over:
+            connection.execute(
+                _HAND_OVER, [_handed_over(run) for run in self._handed_over.values()]
+            )
+            self._handed_over.clear()
         if self._transitions:
             dialect.insert(connection, transition, self._transitions)
             self._transitions.clear()
@@ -309,3 +331,12 @@ class RunWrites(Buffered):
             for run in self._written.values()
             if run.position > before and run.state.type in TERMINAL_TYPES
         ]
+
+
+def _handed_over(run: Run) -> dict[str, Any]:
+    trace = run.trace
+    return {
+        "of_run": run.id,
+        "clock_shift_us": run.clock_shift_us,
+        "exported_by_service": None if trace is None else trace.exported_by_service,
+    }

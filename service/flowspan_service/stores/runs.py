@@ -81,6 +81,7 @@ run = Table(
     Column("exported_by_service", Boolean),
     Column("definition_key", LargeBinary),
     Column("inputs", LargeBinary),
+    Column("clock_shift_us", BigInteger),
 )
 """Flow runs and task runs. The five ids come first: the row mapping and the dialects rely on it.
 
@@ -189,8 +190,9 @@ def run_row(run: Run, null: object) -> Row:
         run.version,
         json.dumps(run.tags, ensure_ascii=False) if run.tags else null,
         *((parameters.encoding, parameters.data) if parameters else (null, null)),
-        *(_trace_values(trace) if trace else (null, null, null, null)),
+        *(_trace_values(trace, null) if trace else (null, null, null, null)),
         *((null, null) if run.details is None else _detail_values(run.details, null)),
+        null if run.clock_shift_us is None else run.clock_shift_us,
     )
 
 
@@ -202,13 +204,26 @@ def _detail_values(details: RunDetails, null: object) -> Row:
     )
 
 
-def _trace_values(trace: TraceContext) -> Row:
+def _trace_values(trace: TraceContext, null: object) -> Row:
+    """Return the columns of a context; a derived one is NULL but for its exporter."""
     return (
-        trace.traceparent,
+        trace.traceparent or null,
         trace.tracestate,
         trace.parent_span_id,
         +trace.exported_by_service,
     )
+
+
+def stored_trace(
+    traceparent: str | None,
+    tracestate: str | None,
+    parent_span_id: str | None,
+    exported: bool | None,  # noqa: FBT001 - a column
+) -> TraceContext | None:
+    """Return the trace context in its columns; a derived one has no ids."""
+    if traceparent is None and not exported:
+        return None
+    return TraceContext(traceparent or "", tracestate or "", parent_span_id or "", bool(exported))
 
 
 CHANGING_COLUMNS = (
@@ -264,7 +279,7 @@ def run_of(row: Sequence[Any]) -> Run:
         state_name, state_message, failure, result,
         function_name, run_name, version, tags,
         encoding, data, traceparent, tracestate, parent_span_id, exported,
-        definition_key, inputs, definition_data,
+        definition_key, inputs, clock_shift_us, definition_data,
     ) = row  # fmt: skip
     return Run(
         id=run_id,
@@ -276,9 +291,9 @@ def run_of(row: Sequence[Any]) -> Run:
         flow_run_id=flow_run,
         tags=tuple(json.loads(tags)) if tags else (),
         parameters=Payload(encoding, data) if encoding is not None else None,
-        trace=TraceContext(traceparent, tracestate, parent_span_id, bool(exported))
-        if traceparent is not None
-        else None,
+        trace=None
+        if traceparent is None and not exported
+        else stored_trace(traceparent, tracestate, parent_span_id, exported),
         version=version,
         created_us=created_us,
         state=State(
@@ -295,6 +310,7 @@ def run_of(row: Sequence[Any]) -> Run:
         ended_us=ended_us,
         run_duration_us=duration_us,
         position=position,
+        clock_shift_us=clock_shift_us,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from sqlalchemy import (
 )
 
 from flowspan_service.domain.leases import StoredSign
-from flowspan_service.domain.sessions import Session, SessionStatus
+from flowspan_service.domain.sessions import Session, SessionStatus, SpanSource
 from flowspan_service.stores.engine.bulk import IDS_PER_STATEMENT, chunks
 from flowspan_service.stores.engine.transaction import Buffered
 from flowspan_service.stores.ids import Id
@@ -31,7 +32,7 @@ from flowspan_service.stores.schema import metadata
 from flowspan_service.stores.verdicts import verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Select
 
@@ -56,6 +57,8 @@ session = Table(
     Column("silence_us", BigInteger, nullable=False, server_default="0"),
     Column("secret_hash", LargeBinary),
     Column("has_fences", Boolean, nullable=False, server_default=false()),
+    Column("clock_offset_us", BigInteger),
+    Column("spans_by_service", Boolean),
     sqlite_with_rowid=False,
 )
 Index(
@@ -64,21 +67,39 @@ Index(
     sqlite_where=IS_OPEN_SESSION,
 )
 
+session_resource = Table(
+    "session_resource",
+    metadata,
+    Column("session_id", Id, primary_key=True),
+    Column("attributes", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The OpenTelemetry resources of the clients, as JSON. They are apart from the sessions, because
+the row of a session is written with each batch.
+"""
+
 session_table = session
 """The same table, for functions with a session in a variable."""
 
 _UPSERT = text(
     "INSERT INTO session"
     " (id, status, last_sequence, lease_us, lease_expires_us, created_us, client, renewals,"
-    " silence_us, secret_hash, has_fences)"
+    " silence_us, secret_hash, has_fences, clock_offset_us, spans_by_service)"
     " VALUES (:id, :status, :last_sequence, :lease_us, :lease_expires_us, :created_us, :client,"
-    " :renewals, :silence_us, :secret_hash, :has_fences)"
+    " :renewals, :silence_us, :secret_hash, :has_fences, :clock_offset_us,"
+    " :spans_by_service)"
     " ON CONFLICT (id) DO UPDATE SET status = excluded.status,"
     " last_sequence = excluded.last_sequence, lease_us = excluded.lease_us,"
     " lease_expires_us = excluded.lease_expires_us, client = excluded.client,"
     " renewals = excluded.renewals, silence_us = excluded.silence_us,"
-    " has_fences = excluded.has_fences"
+    " has_fences = excluded.has_fences,"
+    " clock_offset_us = excluded.clock_offset_us, spans_by_service = excluded.spans_by_service"
 ).bindparams(bindparam("id", type_=Id))
+
+_UPSERT_RESOURCE = text(
+    "INSERT INTO session_resource (session_id, attributes) VALUES (:session_id, :attributes)"
+    " ON CONFLICT (session_id) DO UPDATE SET attributes = excluded.attributes"
+).bindparams(bindparam("session_id", type_=Id))
 
 _SIGNS = select(
     session.c.id,
@@ -103,6 +124,8 @@ def session_values(session: Session) -> dict[str, Any]:
         "silence_us": session.silence_us,
         "secret_hash": session.secret_hash,
         "has_fences": session.has_fences,
+        "clock_offset_us": session.clock_offset_us,
+        "spans_by_service": session.spans_by_service,
     }
 
 
@@ -111,6 +134,7 @@ def session_of(row: Sequence[Any]) -> Session:
     (
         session_id, status, last_sequence, lease_us, lease_expires_us, created_us, client,
         renewals, silence_us, secret_hash, has_fences,
+        clock_offset_us, spans_by_service,
     ) = row  # fmt: skip
     return Session(
         id=session_id,
@@ -124,6 +148,8 @@ def session_of(row: Sequence[Any]) -> Session:
         silence_us=silence_us,
         secret_hash=secret_hash,
         has_fences=bool(has_fences),
+        clock_offset_us=clock_offset_us,
+        spans_by_service=bool(spans_by_service),
     )
 
 
@@ -189,6 +215,20 @@ class SessionReads:
         with self._reading.connection() as connection:
             return list(connection.scalars(statement))
 
+    def span_sources(self, session_ids: Iterable[str]) -> dict[str, SpanSource]:
+        """Return what the spans of sessions show, by session; missing sessions are left out."""
+        statement = select(session.c.id, session.c.client, session_resource.c.attributes).join(
+            session_resource, session_resource.c.session_id == session.c.id, isouter=True
+        )
+        found: dict[str, SpanSource] = {}
+        with self._reading.connection() as connection:
+            for chunk in chunks(sorted(set(session_ids)), IDS_PER_STATEMENT):
+                for row in connection.execute(statement.where(session.c.id.in_(chunk))):
+                    client, attributes = json.loads(row.client), row.attributes
+                    resource = json.loads(attributes) if attributes else {}
+                    found[row.id] = SpanSource(client.get("name", ""), resource)
+        return found
+
 
 class SessionWrites(Buffered):
     """Implementation of app.ports.sessions.SessionWrites."""
@@ -197,6 +237,8 @@ class SessionWrites(Buffered):
         self._tx = tx
         self._sessions = tx.cache.sessions
         self._changed_sessions: dict[str, Session] = {}
+        self._resources = tx.cache.resources
+        self._changed_resources: dict[str, str] = {}
 
     def preload(self, session_ids: Iterable[str | None]) -> None:
         """Load the sessions that are not in memory, in few statements. A single one can wait."""
@@ -227,6 +269,15 @@ class SessionWrites(Buffered):
         if session.status != _OPEN:
             self._tx.news_of.add(session.id)
 
+    def save_resource(self, session_id: str, resource: Mapping[str, str]) -> None:
+        """Store the OpenTelemetry resource of a session's client, unless it is stored already."""
+        attributes = json.dumps(dict(sorted(resource.items())), ensure_ascii=False)
+        digest = hashlib.sha256(attributes.encode()).digest()
+        if self._resources.get(session_id) != digest:
+            self._tx.changes += 1
+            self._resources[session_id] = digest
+            self._changed_resources[session_id] = attributes
+
     def stored_signs(self) -> list[StoredSign]:
         """Return the signs of life of all OPEN sessions, in any order."""
         self._tx.flush()
@@ -249,17 +300,28 @@ class SessionWrites(Buffered):
             self._tx.changes += 1
             self._tx.connection.execute(delete(session_table).where(columns.id.in_(ids)))
             self._tx.connection.execute(delete(verdict).where(verdict.c.session_id.in_(ids)))
+            of_them = session_resource.c.session_id.in_(ids)
+            self._tx.connection.execute(delete(session_resource).where(of_them))
         for session_id in ids:
             self._sessions.pop(session_id, None)
+            self._resources.pop(session_id, None)
         return len(ids)
 
     @property
     def row_count(self) -> int:
         """The number of buffered rows."""
-        return len(self._changed_sessions)
+        return len(self._changed_sessions) + len(self._changed_resources)
 
     def write(self) -> None:
         """Write the buffered rows."""
         values = [session_values(each) for each in self._changed_sessions.values()]
-        self._tx.connection.execute(_UPSERT, values)
+        if values:
+            self._tx.connection.execute(_UPSERT, values)
         self._changed_sessions.clear()
+        if self._changed_resources:
+            resources = [
+                {"session_id": session_id, "attributes": attributes}
+                for session_id, attributes in self._changed_resources.items()
+            ]
+            self._tx.connection.execute(_UPSERT_RESOURCE, resources)
+            self._changed_resources.clear()

@@ -17,6 +17,7 @@ from flowspan_service.stores.engine.bounds import bounded, state_bytes
 from flowspan_service.stores.engine.bulk import chunks
 from flowspan_service.stores.engine.reading import ROWS_BUFFERED, streaming
 from flowspan_service.stores.ids import Id
+from flowspan_service.stores.run_traces import derive_traces
 from flowspan_service.stores.runs import run, run_bytes
 from flowspan_service.stores.schema import metadata
 
@@ -209,6 +210,7 @@ class TransitionReads:
                 size += run_bytes(found)
             if size > limit_bytes:
                 break
+        derive_traces(self._reading, runs.values())
         missing = set(run_ids[asked:])
         known = list(takewhile(lambda change: change.run_id not in missing, changes))
         return known, runs

@@ -11,7 +11,7 @@ from flowspan.api.operations.artifacts import fill_artifact, fill_change
 from flowspan.api.operations.flow_runs import encoded_parameters
 from flowspan.api.operations.states import entered_state
 from flowspan.api.requests import call, follow
-from flowspan.connection.client_identity import client_info, introduce
+from flowspan.connection.client_identity import client_info, describe_process, introduce
 from flowspan.v1 import report_pb2
 from flowspan.v1 import report_service_pb2 as pb
 
@@ -71,6 +71,8 @@ def report_batch(
     hello = request.hello
     hello.session_id, hello.recovering, hello.secret = str(session_id), recovering, secret
     introduce(hello, client_info())
+    if not recovering:
+        describe_process(hello)
     if client_name is not None:
         hello.client_name = client_name
     if lease_s is not None:

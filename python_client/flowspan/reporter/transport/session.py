@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowspan.connection.client_identity import introduce
+from flowspan.connection.client_identity import describe_process, introduce
 from flowspan.reporter.transport.stream import H2Transport, LinkClosedError
 from flowspan.v1 import report_pb2, report_service_pb2
 
@@ -78,6 +78,8 @@ def open_session(
             acked_sequence=acked_sequence,
         )
         introduce(hello, client)
+        if not recovering:
+            describe_process(hello)
         link.send(report_service_pb2.ReportRequest(hello=hello).SerializeToString())
         messages = link.wait(WELCOME_TIMEOUT_S)
         if not messages:

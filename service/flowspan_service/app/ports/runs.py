@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from flowspan_service.app.ports.pages import Page
-    from flowspan_service.domain.runs import Run
+    from flowspan_service.domain.runs import Run, TraceContext
 
 CHEAP_RUNS = 100
 """The largest page of runs that is read in the event loop."""
@@ -148,6 +148,10 @@ class RunReads(Protocol):
         """
         ...
 
+    def traces(self, run_ids: Iterable[str]) -> dict[str, TraceContext]:
+        """Return the trace contexts of the runs among these that have one, by run."""
+        ...
+
     def needing_spans(self, *, after: int, since_us: int, limit: int) -> SpanRuns:
         """Return runs whose spans the service exports, by the position of their end.
 
@@ -186,6 +190,13 @@ class RunWrites(Protocol):
 
     def update(self, run: Run) -> None:
         """Store a run that changed without a transition (session_id)."""
+        ...
+
+    def hand_over(self, run: Run) -> None:
+        """Store the clock and the exporter of a run (clock_shift_us, trace.exported_by_service).
+
+        Only a new session changes them: call `update` or `add_transition` as well.
+        """
         ...
 
     def open_of(self, session_id: str, *, limit: int, limit_bytes: int) -> Page[Run]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from flowspan_service.domain.leases import StoredSign
-    from flowspan_service.domain.sessions import Session
+    from flowspan_service.domain.sessions import Session, SpanSource
 
 
 class SessionReads(Protocol):
@@ -30,6 +30,10 @@ class SessionReads(Protocol):
         """Return sessions that ended before a time, by id, after an id."""
         ...
 
+    def span_sources(self, session_ids: Iterable[str]) -> dict[str, SpanSource]:
+        """Return what the spans of sessions show, by session; missing sessions are left out."""
+        ...
+
 
 class SessionWrites(Protocol):
     """The sessions in a unit of work."""
@@ -40,6 +44,10 @@ class SessionWrites(Protocol):
 
     def save(self, session: Session) -> None:
         """Store a new or changed session."""
+        ...
+
+    def save_resource(self, session_id: str, resource: Mapping[str, str]) -> None:
+        """Store the OpenTelemetry resource of a session's client, unless it is stored already."""
         ...
 
     def stored_signs(self) -> list[StoredSign]:

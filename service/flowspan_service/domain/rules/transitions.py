@@ -218,7 +218,9 @@ def enter(run: Run, proposed: ProposedTransition) -> Effects:
 
     Keeps the times: `started_us` is set at the first RUNNING, `ended_us` at a terminal state (and
     reset when the run continues after all). `run_duration_us` adds up the time in RUNNING, and in
-    CANCELLING once the run has started: its code works until it ends.
+    CANCELLING once the run has started: its code works until it ends. A reporter's clock may go
+    back, so no time is before an earlier one of the run, and the duration never exceeds the time
+    between start and end.
 
     Returns:
         The effects of the transition, to be performed in the same transaction.
@@ -229,8 +231,15 @@ def enter(run: Run, proposed: ProposedTransition) -> Effects:
         if run.run_duration_us > MAX_DURATION_US:
             run.run_duration_us = MAX_DURATION_US
     if after.type == _RUNNING and run.started_us is None:
-        run.started_us = after.time_us
-    run.ended_us = after.time_us if after.type in TERMINAL_TYPES else None
+        created_us = run.created_us
+        run.started_us = after.time_us if after.time_us > created_us else created_us
+    if after.type in TERMINAL_TYPES:
+        begun_us = run.created_us if run.started_us is None else run.started_us
+        run.ended_us = ended_us = after.time_us if after.time_us > begun_us else begun_us
+        if run.run_duration_us > ended_us - begun_us:
+            run.run_duration_us = ended_us - begun_us
+    else:
+        run.ended_us = None
     run.state = after
     run.attempt = proposed.attempt
     run.cause = proposed.cause
@@ -243,13 +252,14 @@ def enter(run: Run, proposed: ProposedTransition) -> Effects:
 def requested_state(run: Run, state: State, *, now_us: int, is_executed: bool) -> State:
     """Return the state that a request means for a run.
 
-    A request has no clock of its own: its time is the service's, but not before the run's state.
+    A request has no clock of its own: its time is the service's, on the clock of the run, but not
+    before the run's state.
     The cancellation of a run that no session executes needs no confirmation: it is CANCELLED.
 
     Args:
         run: The run as it is.
         state: The requested state.
-        now_us: The service's wall clock.
+        now_us: The service's time on the clock of the run (see `domain.clocks`).
         is_executed: True if a live session executes the run.
     """
     meant = replace(state, time_us=max(now_us, run.state.time_us))
@@ -266,7 +276,7 @@ def at_session_end(run: Run, message: str, *, now_us: int) -> ProposedTransition
     Args:
         run: The run as it is.
         message: The reason, for people.
-        now_us: The service's wall clock.
+        now_us: The service's time on the clock of the run (see `domain.clocks`).
     """
     # A reporter's clock may be ahead; the times of a history do not go back for that.
     time_us = max(now_us, run.state.time_us)

@@ -44,12 +44,15 @@ class Cache:
         self.sessions: dict[str, Session] = {}
         self.under_way: UnderWay | None = None
         """The rare work under way; None if unknown."""
+        self.resources: dict[str, bytes] = {}
+        """The hashes of the stored resources of sessions."""
 
     def doubt(self) -> None:
         """Distrust everything, as another process has committed."""
         self.newest_id = None
         self.under_way = None
         self.sessions.clear()
+        self.resources.clear()
         self.doubted.update(self.runs)
         self.runs.clear()
 
@@ -86,6 +89,7 @@ class Cache:
         self.runs.clear()
         self.doubted.clear()
         self.sessions.clear()
+        self.resources.clear()
 
     def trim(self) -> None:
         """Drop ended runs, and the oldest of the others above the limit."""
@@ -99,6 +103,8 @@ class Cache:
             self._drop_payloads()
         while len(self.sessions) > self._max_runs:
             del self.sessions[next(iter(self.sessions))]
+        while len(self.resources) > self._max_runs:
+            del self.resources[next(iter(self.resources))]
 
     def _drop_payloads(self) -> None:
         """Drop the oldest runs with payloads until half of the limit is reached."""

@@ -14,6 +14,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SpanExportResult
 from tests.support.memory_store import ManualClock, MemoryStore
 
+from flowspan_service.api.span_facts import MessageDecoder
 from flowspan_service.domain.rules.transitions import ProposedTransition, enter
 from flowspan_service.domain.runs import Run, RunKind, TraceContext
 from flowspan_service.domain.states import Cause, State, StateType
@@ -142,6 +143,7 @@ def start(
             store.clock,
             sink=sink,
             resource=Resource({}),
+            decoder=MessageDecoder(),
             holder=holder_name(process_id=1, is_shared=is_shared),
             is_shared=is_shared,
             old_watermark=OldWatermark(tmp_path / "spans-exported"),
@@ -518,6 +520,7 @@ def replica(store: MemoryStore, sink: FakeSink, number: int) -> SpanExporter:
         store.clock,
         sink=sink,
         resource=Resource({}),
+        decoder=MessageDecoder(),
         holder=f"replica {number}",
         is_shared=True,
         old_watermark=OldWatermark(None),
@@ -529,7 +532,12 @@ def replica(store: MemoryStore, sink: FakeSink, number: int) -> SpanExporter:
 def test_whether_there_is_anything_to_do(store: MemoryStore, tmp_path: Path) -> None:
     def made(endpoint: str | None, **environ: str) -> bool:
         exporter = span_exporter(
-            store, store.clock, endpoint=endpoint, home=tmp_path, environ=environ
+            store,
+            store.clock,
+            endpoint=endpoint,
+            home=tmp_path,
+            environ=environ,
+            decoder=MessageDecoder(),
         )
         if exporter is not None:
             exporter.close()

@@ -141,19 +141,29 @@ class HistoryMachine(RuleBasedStateMachine):
     def the_row_follows_from_the_history(self) -> None:
         history, run = self.model.history, self.run
         starts = [entry.time for entry in history if entry.type == "RUNNING"]
-        types = [entry.type for entry in history]
-        ran = sum(
-            max(0, after.time - before.time)
-            for index, (before, after) in enumerate(pairwise(history))
-            if before.type == "RUNNING"
-            or (before.type == "CANCELLING" and "RUNNING" in types[:index])
-        )
+        created = history[0].time
+        started = max(starts[0], created) if starts else None
+        ended = max(history[-1].time, started or created)
         assert StateType(run.state.type).name == self.model.last.type
         assert run.transition_count == len(history)
         assert run.attempt == self.model.last.attempt
-        assert run.started_us == (starts[0] if starts else None)
-        assert run.ended_us == (run.state.time_us if run.state.is_terminal else None)
-        assert run.run_duration_us == ran
+        assert run.started_us == started
+        assert run.ended_us == (ended if run.state.is_terminal else None)
+        assert run.run_duration_us == self._time_in_running()
+        if run.state.is_terminal:
+            assert run.run_duration_us <= ended - (started or created)
+
+    def _time_in_running(self) -> int:
+        """The sum of the steps from RUNNING, at each end at most the time since the start."""
+        begun, ran = None, 0
+        for before, after in pairwise(self.model.history):
+            if before.type == "RUNNING" or (before.type == "CANCELLING" and begun is not None):
+                ran += max(0, after.time - before.time)
+            if after.type == "RUNNING" and begun is None:
+                begun = max(after.time, self.model.history[0].time)
+            if after.type in ENDED and begun is not None:
+                ran = min(ran, max(0, after.time - begun))
+        return ran
 
     @invariant()
     def an_attempt_ends_once(self) -> None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import StatusCode
 
-from flowspan_service.domain.runs import Run, RunKind, TraceContext
+from flowspan.v1.failure_pb2 import Failure
+from flowspan.v1.flow_run_pb2 import FlowRun
+from flowspan_service.api.span_facts import MessageDecoder
+from flowspan_service.domain.runs import Definition, Run, RunDetails, RunKind, TraceContext
+from flowspan_service.domain.span_facts import InputFacts
 from flowspan_service.domain.states import Cause, State, StateType
-from flowspan_service.loops.span_records import needs_span, span_of
+from flowspan_service.loops.span_courses import course_of
+from flowspan_service.loops.span_records import CAUSE_DEPTH, link_to, needs_span, spans_of
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
 
 RESOURCE = Resource({"service.name": "flowspan"})
 SAMPLED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03"
@@ -39,6 +47,13 @@ def make_run(
         "attempt": 2,
     }
     return Run(state=state, cause=cause, **(values | fields))
+
+
+def span_of(run: Run, resource: Resource) -> ReadableSpan | None:
+    """The only span of a run, made without its history."""
+    spans = spans_of(run, course_of(run), resource, decoder=MessageDecoder())
+    assert len(spans) <= 1
+    return spans[0] if spans else None
 
 
 def test_the_span_of_a_crashed_run() -> None:
@@ -136,6 +151,89 @@ def test_who_needs_a_span() -> None:
     assert not needs_span(make_run(StateType.RUNNING)), "the session came back"
     assert needs_span(make_run(StateType.COMPLETED, cause=Cause.REPORTED, trace=by_service))
     assert not needs_span(make_run(StateType.RUNNING, cause=Cause.REPORTED, trace=by_service))
+
+
+def test_who_needs_a_span_without_ids_of_the_client() -> None:
+    """The ids of a run without a trace context are derived only if the service exports its span."""
+    derived = TraceContext("", exported_by_service=True)
+    assert needs_span(make_run(StateType.COMPLETED, cause=Cause.REPORTED, trace=derived))
+    assert not needs_span(make_run(trace=TraceContext("")))
+
+
+def failed(failure: Failure, **fields: Any) -> ReadableSpan:
+    run = make_run(StateType.FAILED, cause=Cause.REPORTED, **fields)
+    run.state.failure = failure.SerializeToString()
+    span = span_of(run, RESOURCE)
+    assert span is not None
+    return span
+
+
+def test_the_error_of_a_failed_run_and_its_causes_are_events() -> None:
+    disk = Failure(type="OSError", message="disk full", stack_trace="trace 2")
+    span = failed(Failure(type="app.LoadError", message="no", stack_trace="trace 1", cause=disk))
+    assert span.attributes["error.type"] == "app.LoadError"
+    assert span.status.description == "Process 7 fell silent.", "the message of the state"
+    error, cause = span.events
+    assert (error.name, error.timestamp) == (cause.name, cause.timestamp)
+    assert (error.name, error.timestamp) == ("exception", span.end_time)
+    assert dict(error.attributes) == {
+        "exception.type": "app.LoadError",
+        "exception.message": "no",
+        "exception.stacktrace": "trace 1",
+    }
+    assert dict(cause.attributes) == {
+        "exception.type": "OSError",
+        "exception.message": "disk full",
+        "exception.stacktrace": "trace 2",
+        CAUSE_DEPTH: 1,
+    }
+
+
+def test_the_error_describes_a_state_without_a_message() -> None:
+    run = make_run(StateType.FAILED, cause=Cause.REPORTED)
+    run.state.message = ""
+    for failure, description in (
+        (Failure(type="OSError", message="disk full"), "OSError: disk full"),
+        (Failure(type="OSError"), "OSError"),
+    ):
+        run.state.failure = failure.SerializeToString()
+        span = span_of(run, RESOURCE)
+        assert span is not None
+        assert span.status.description == description
+        assert "exception.stacktrace" not in span.events[0].attributes
+
+
+def test_causes_beyond_what_a_receiver_takes_are_left_out() -> None:
+    failure = Failure(type="last", message="m")
+    for number in range(15):
+        failure = Failure(type=f"E{number}", stack_trace="x" * 60_000, cause=failure)
+    span = failed(failure)
+    assert [event.attributes["exception.type"] for event in span.events] == ["E14"]
+    assert encode_spans([span]).ByteSize() < 100_000
+
+
+def test_the_code_of_a_run() -> None:
+    code = FlowRun(description="loads", code={"function": "etl.load", "file_path": "/app/etl.go"})
+    details = RunDetails(Definition(b"key", code.SerializeToString()), None)
+    span = span_of(make_run(details=details), RESOURCE)
+    assert span is not None
+    assert span.attributes["code.function.name"] == "etl.load"
+    assert span.attributes["code.file.path"] == "/app/etl.go"
+    assert "code.line.number" not in span.attributes
+
+
+def test_links_to_the_runs_whose_results_were_taken() -> None:
+    taken = InputFacts("r2", "rows")
+    link = link_to(taken, TraceContext(SAMPLED))
+    assert link is not None
+    assert f"{link.context.span_id:016x}" == "b7ad6b7169203331"
+    assert dict(link.attributes) == {"flowspan.input.name": "rows", "flowspan.run.id": "r2"}
+    assert link_to(taken, None) is None
+    assert link_to(taken, TraceContext("")) is None
+    (span,) = spans_of(
+        run := make_run(), course_of(run), RESOURCE, decoder=MessageDecoder(), links=[link]
+    )
+    assert span.links == (link,)
 
 
 def test_span_of_a_run_of_the_year_9999_can_be_sent() -> None:

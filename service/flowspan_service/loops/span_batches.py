@@ -1,0 +1,110 @@
+"""The spans of a page of runs, in batches that a receiver accepts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import structlog
+
+from flowspan_service.loops.span_courses import course_of, needs_history
+from flowspan_service.loops.span_records import link_to, spans_of
+from flowspan_service.loops.span_resources import resource_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.trace import Link
+
+    from flowspan_service.app.ports import Store
+    from flowspan_service.domain.runs import Run, Transition
+    from flowspan_service.domain.sessions import SpanSource
+    from flowspan_service.domain.span_facts import SpanDecoder
+
+log = structlog.get_logger("flowspan.spans")
+
+BATCH_CHARS = 1_000_000
+"""The size after which a batch ends: receivers refuse requests above 4 MiB."""
+BATCH_SPANS = 500
+MAX_LINKS = 128
+"""The links of a span, as OpenTelemetry's default."""
+_SPAN_CHARS = 500
+"""The size of the ids, times and names of a span."""
+_HISTORY_PAGE = 1_000
+
+
+class SpanBatches:
+    """Builds the spans of runs.
+
+    Args:
+        store: The store, which has the histories and the sessions of the runs.
+        own: The resource of spans whose client sent none.
+        decoder: Decodes the facts that spans show.
+    """
+
+    def __init__(self, store: Store, own: Resource, decoder: SpanDecoder) -> None:
+        self._store = store
+        self._own = own
+        self._decoder = decoder
+
+    def of(self, runs: Iterable[Run]) -> Iterator[list[ReadableSpan]]:
+        """Yield the spans of the runs, in order, in batches that are not empty."""
+        page = list(runs)
+        sources = self._store.sessions.span_sources(
+            {run.session_id for run in page if run.session_id is not None}
+        )
+        links = self._links(page)
+        batch: list[ReadableSpan] = []
+        size = 0
+        for run in page:
+            for span in self._spans(run, sources.get(run.session_id or ""), links[run.id]):
+                batch.append(span)
+                size += _size_of(span)
+                if size > BATCH_CHARS or len(batch) == BATCH_SPANS:
+                    yield batch
+                    batch, size = [], 0
+        if batch:
+            yield batch
+
+    def _links(self, runs: Iterable[Run]) -> dict[str, list[Link]]:
+        """Return the links of each run to the runs whose results it took."""
+        inputs = {
+            run.id: self._decoder.inputs(run.details.inputs)[-MAX_LINKS:]
+            for run in runs
+            if run.details is not None and run.details.inputs is not None
+        }
+        traces = self._store.runs.traces({each.run_id for some in inputs.values() for each in some})
+        links: dict[str, list[Link]] = defaultdict(list)
+        for run_id, some in inputs.items():
+            made = (link_to(each, traces.get(each.run_id)) for each in some)
+            links[run_id] = [link for link in made if link is not None]
+        return links
+
+    def _spans(self, run: Run, source: SpanSource | None, links: list[Link]) -> list[ReadableSpan]:
+        # Not in the block below: if the history cannot be read, the export is retried.
+        course = course_of(run, self._history(run) if needs_history(run) else ())
+        try:
+            resource = resource_of(run, source, self._own)
+            return spans_of(run, course, resource, decoder=self._decoder, links=links)
+        except Exception:
+            log.warning("span_not_made", run_id=run.id, exc_info=True)
+            return []
+
+    def _history(self, run: Run) -> Iterator[Transition]:
+        after = 0
+        while True:
+            page = self._store.transitions.page(run.id, after_ordinal=after, limit=_HISTORY_PAGE)
+            yield from page.items
+            if not page.has_more or not page.items:
+                return
+            after = page.items[-1].ordinal
+
+
+def _size_of(span: ReadableSpan) -> int:
+    """Return the approximate size of a span: its texts."""
+    values = [*(span.attributes or {}).values()]
+    for event in span.events:
+        values += (event.attributes or {}).values()
+    return _SPAN_CHARS + sum(len(str(value)) for value in values)
