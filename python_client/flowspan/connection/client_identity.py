@@ -41,6 +41,7 @@ def introduce(hello: report_pb2.Hello, client: Mapping[str, str]) -> None:
 
 def describe_process(hello: report_pb2.Hello) -> None:
     """Set the time of this process and its OpenTelemetry resource in a Hello that is sent now."""
-    hello.client_time.FromNanoseconds(now_ns())
+    # Times before 1970 count as its start, as in all events.
+    hello.client_time.FromNanoseconds(max(now_ns(), 0))
     for key, value in process_resource(os.environ).items():
         hello.resource[key] = value
