@@ -18,11 +18,15 @@ from flowspan.v1 import (
 )
 from flowspan_service.api import limits
 from flowspan_service.app.runs import SetState
+from flowspan_service.app.sessions import CrashOpenRuns
 from flowspan_service.domain.runs import RunKind
+from flowspan_service.domain.sessions import SessionStatus
 from flowspan_service.domain.states import State, StateType
 
 if TYPE_CHECKING:
     from tests.support.harness import Harness
+
+    from flowspan_service.app.ports import UnitOfWork
 
 LARGE = b'{"x": "' + b"x" * 500_000 + b'"}'
 CANCELLING = state_pb2.STATE_TYPE_CANCELLING
@@ -142,22 +146,59 @@ def test_batches_are_answered_with_what_is_not_confirmed(harness: Harness) -> No
     assert report(8, entered(run_ids[0], "COMPLETED"), entered(run_ids[2], "FAILED")) == []
 
 
-def test_command_follows_its_run_to_another_session(harness: Harness) -> None:
+def test_command_stays_with_the_owner_of_its_run(harness: Harness) -> None:
     first, second = ReportStream(harness.channel), ReportStream(harness.channel)
     run_id = new_id()
     event = created(run_id)
     first.wait_for_ack(first.report(event, entered(run_id, "RUNNING")))
     cancel(harness, run_id)
     assert told(first) == [run_id]
+    second.wait_for_ack(second.report(event))
+    assert [each.rule for each in second.verdicts] == ["creation_agrees"]
+    first, second = again(harness, first), again(harness, second)
+    assert told(first) == [run_id]
+    is_told_nothing(second)
+    first.wait_for_ack(first.report(entered(run_id, "CANCELLED")))
+    for each in (first, second):
+        each.goodbye()
+
+
+class _CloseOnly:
+    """Close a session as the first piece of its end does, which left an open run."""
+
+    run_ids = ()
+    weight = 1
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+
+    def __call__(self, uow: UnitOfWork) -> None:
+        session = uow.sessions.get(self.session_id)
+        assert session is not None
+        session.status = SessionStatus.CLOSED
+        uow.sessions.save(session)
+
+
+def test_command_follows_its_run_to_another_session(harness: Harness) -> None:
+    """The session of a run may have ended before its many runs have."""
+    first, second = ReportStream(harness.channel), ReportStream(harness.channel)
+    run_id = new_id()
+    event = created(run_id)
+    first.wait_for_ack(first.report(event, entered(run_id, "RUNNING")))
+    cancel(harness, run_id)
+    assert told(first) == [run_id]
+    first.break_off()
+    harness.store.submit(_CloseOnly(first.session_id)).result(60)
     second.report(event)
     frames = {next(second.call).WhichOneof("frame") for _ in range(2)}
     assert frames == {"ack", "command"}
-    first, second = again(harness, first), again(harness, second)
+    second = again(harness, second)
     assert told(second) == [run_id]
-    is_told_nothing(first)
-    first.goodbye()
+    harness.store.submit(CrashOpenRuns(first.session_id)).result(60)
     second.wait_for_ack(second.report(entered(run_id, "CANCELLED")))
+    assert not second.verdicts
     second.goodbye()
+    assert flow_history(harness.channel, run_id)[-1] == "Cancelled"
 
 
 def test_run_that_came_back_to_life_can_be_cancelled_again(harness: Harness) -> None:

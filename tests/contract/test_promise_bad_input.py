@@ -230,7 +230,6 @@ BAD_EVENTS = {
         run_created=report_pb2.RunCreated(run_id=ID, kind=1, function_name="f")
     ),
     "no type": entered(ID, "UNSPECIFIED"),
-    "no time": entered(ID, "RUNNING", time=None),
     "time before 1970": entered(ID, "RUNNING", time={"seconds": -1}),
     "time after 9999": entered(ID, "RUNNING", time={"seconds": 1 << 60}),
     "nanos": entered(ID, "RUNNING", time={"seconds": 5, "nanos": 2_000_000_000}),
@@ -265,7 +264,6 @@ BAD_EVENTS = {
         ),
     ),
     "log without run": log(run_id=""),
-    "log without time": log(time=None),
     "long log": log(message="m" * (256 * 1024 + 1)),
     "long logger": log(logger="l" * 257),
     "log trace id": log(trace_id="a" * 31),

@@ -60,7 +60,8 @@ def test_promise_old_and_new_fields_are_ignored(harness: Harness, stubs: Stubs) 
 def test_promise_old_and_new_events_are_answered_one_by_one(harness: Harness) -> None:
     """Unknown events are rejected individually: the stream and its other runs continue."""
     run_id, paused, odd = new_id(), new_id(), new_id()
-    custom = report_pb2.Event.FromString(b"\x32\x02\x08\x01")  # Field 6 is reserved for future use.
+    custom = report_pb2.Event.FromString(UNKNOWN_FIELD)
+    assert custom.WhichOneof("event") is None
     asleep = entered(paused, "RUNNING")
     asleep.state_entered.state.type = 42  # type: ignore[assignment] # a newer state
     workflow = created(odd)

@@ -17,6 +17,7 @@ from tests.store.builders import (
     put_artifacts,
 )
 
+from flowspan_service.app.cancellations import BeginCancel, CancelBelow
 from flowspan_service.app.families import ForgetOrphans, MendFamilies
 from flowspan_service.app.ports.artifacts import ArtifactQuery
 from flowspan_service.app.ports.logs import LogQuery
@@ -47,11 +48,18 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(families, "MOVED_AT_ONCE", 2)
 
 
-@pytest.fixture
-def session(store: SqlStore) -> str:
+RUNNING = ProposedTransition(a_state(StateType.RUNNING), 1, Cause.REPORTED)
+
+
+def do_open_session(store: SqlStore) -> str:
     opened = a_session()
     do(store, lambda uow: uow.sessions.save(opened))
     return opened.id
+
+
+@pytest.fixture
+def session(store: SqlStore) -> str:
+    return do_open_session(store)
 
 
 def a_new(parent_id: str | None = None, kind: int = FLOW, **values: Any) -> NewRun:
@@ -281,3 +289,21 @@ def test_a_mend_moves_a_deletion_that_has_begun(store: SqlStore, report: Reporti
     report(parent)
     assert do(store, lambda uow: uow.deletions.covers(uow.runs.get(child.id)), child.id)
     assert not do(store, lambda uow: uow.deletions.covers(uow.runs.get(parent.id)), parent.id)
+
+
+def test_runs_that_call_each_other_end_all_searches(store: SqlStore, report: Reporting) -> None:
+    """No program does it, but a client may say so."""
+    ids = sorted(new_id() for _ in range(4))
+    first, second = a_new(ids[1], id=ids[0]), a_new(ids[0], TASK, id=ids[1])
+    third, itself = a_new(ids[1], id=ids[2]), a_new(ids[3], id=ids[3])
+    runs = [first, second, third, itself]
+    report(*runs, then=tuple((each.id, RUNNING) for each in runs))
+    assert rows(store, orphan) == rows(store, family_move) == 0
+    others = Reporting(store, do_open_session(store))
+    for run in (first, itself):
+        assert store.submit(BeginCancel(run.kind, run.id, "enough")).result(60).goes_on
+        store.submit(CancelBelow(run.id)).result(60)
+        (verdict,) = others(a_new(run.id)).verdicts
+        assert verdict.rule == "parent_is_cancelled"
+        store.submit(DeleteRun(run.id, force=True)).result(60)
+    assert store.runs.load(ids) == []

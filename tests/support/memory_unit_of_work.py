@@ -182,21 +182,26 @@ class MemoryFamilyWrites(_Rows):
 
     def adopt(self, parent_ids: Sequence[str], *, limit: int) -> list[Run]:
         pairs = [pair for pair in self.data.orphans if pair[0] in parent_ids][:limit]
+        adopted = []
         for pair in pairs:
             del self.data.orphans[pair]
-            parent, child = self.data.runs[pair[0]], self.data.runs[pair[1]]
-            put_below(child, parent)
-            self.data.moves.add(child.id)
-        return [self.data.runs[child] for _, child in pairs]
+            parent, child = map(self.data.runs.get, pair)
+            if parent is not None and child is not None:  # neither was deleted meanwhile
+                put_below(child, parent)
+                self.data.moves.add(child.id)
+                adopted.append(child)
+        return adopted
 
     def move_some(self) -> bool:
         if not self.data.moves:
             return False
-        parent = self.data.runs[self.data.moves.pop()]
+        parent = self.data.runs.get(self.data.moves.pop())
         for child in self.data.runs.values():
-            if child.parent_run_id == parent.id:
+            if parent is not None and child.parent_run_id == parent.id:
+                before = child.root_run_id, child.flow_run_id
                 put_below(child, parent)
-                self.data.moves.add(child.id)
+                if before != (child.root_run_id, child.flow_run_id):
+                    self.data.moves.add(child.id)
         return True
 
     def forget(self, *, created_before_us: int) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.support.report_client import new_id
 
+from flowspan_service.app.cancellations import BeginCancel, CancelBelow
 from flowspan_service.app.reported_events import NotUnderstood, ShortRun, run_ids_of
 from flowspan_service.app.reports import ApplyReport
 from flowspan_service.app.runs import DeleteRun, SetState
@@ -80,10 +81,9 @@ class Story:
             if chance.random() < 0.8:
                 batch = [story._event(chance) for _ in range(chance.randint(1, 6))]
                 story.steps.append((chance.choice("ab"), batch))
-            elif chance.random() < 0.8:
-                story.steps.append(("cancel", run_id))
             else:
-                story.steps.append(("delete", run_id))
+                kinds = ("cancel", "cancel_tree", "delete")
+                story.steps.append((chance.choices(kinds, (4, 2, 1))[0], run_id))
         story.steps.append(("end", chance.choice("ab")))
         return story
 
@@ -143,6 +143,10 @@ class Telling:
             if kind == "cancel":
                 for each in RunKind:
                     self._do_if_possible(SetState(each, what, a_state(StateType.CANCELLING)))
+            elif kind == "cancel_tree":
+                for each in RunKind:
+                    self._do_if_possible(BeginCancel(each, what, "enough"))
+                self._do(CancelBelow(what))
             elif kind == "delete":
                 self._do_if_possible(DeleteRun(what, force=True))
             elif kind == "end":

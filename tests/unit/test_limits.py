@@ -47,6 +47,8 @@ SAME = {
 """The limits of the client, and their names in the service."""
 
 PROMISED = [
+    ("error.proto", "report 4 MiB and 160 KiB", service.MAX_BATCH),
+    ("error.proto", "report 4 MiB and 160 KiB", service.HELLO),
     ("artifact.proto", "At most 256 bytes", client.MAX_NAME_BYTES),
     ("artifact.proto", "At most 64 bytes", client.MAX_TYPE_BYTES),
     ("artifact.proto", "At most 32 KiB", client.MAX_DESCRIPTION_BYTES),
@@ -75,8 +77,7 @@ PROMISED = [
     ("report.proto", "At most 4 KiB", client.MAX_RUN_DESCRIPTION_BYTES),
     ("report.proto", "At most 1000", client.MAX_INPUTS),
     ("run_input.proto", "At most 256 bytes", client.MAX_NAME_BYTES),
-    ("report_service.proto", "at most 4 MiB and 20,000 events", service.MAX_BATCH),
-    ("report_service.proto", "at most 4 MiB and 20,000 events", service.MAX_UNACKED_EVENTS),
+    ("report_service.proto", "events: at most 20,000", service.MAX_UNACKED_EVENTS),
     ("state.proto", "At most 128 bytes", client.MAX_STATE_NAME_BYTES),
     ("state.proto", "At most 32 KiB", client.MAX_MESSAGE_BYTES),
     ("task_run.proto", "At most 64 KiB", client.MAX_PREVIEW_BYTES),

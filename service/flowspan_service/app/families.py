@@ -77,12 +77,21 @@ class ForgetOrphans:
 def after_arrival(
     uow: UnitOfWork, arrived: Sequence[str], outcome: T, *, session_id: str | None = None
 ) -> T | Unfinished:
-    """Mend the families of runs that were just created, if runs wait for parents at all."""
-    if not arrived or not uow.families.has_orphans:
+    """Mend the families of runs that were just reported, if runs wait for parents at all.
+
+    Args:
+        uow: The transaction.
+        arrived: The runs. Those that do not exist, because their creation was refused, are left
+            out: a later creation may be accepted, and their children wait for it.
+        outcome: The outcome of the operation that reported them.
+        session_id: The session that reported them, whose later reports wait.
+    """
+    if not uow.families.has_orphans:
         return outcome
-    if not uow.families.waiting_for(arrived):
+    parents = [run_id for run_id in arrived if uow.runs.get(run_id) is not None]
+    if not parents or not uow.families.waiting_for(parents):
         return outcome
-    mending: MendFamilies[Any] = MendFamilies(arrived, outcome, session_id=session_id)
+    mending: MendFamilies[Any] = MendFamilies(parents, outcome, session_id=session_id)
     return mending(uow)
 
 

@@ -175,8 +175,7 @@ class ApplyReport:
         refused = {each.run_id for each in told.verdicts if each.rule == PARENT_IS_CANCELLED.rule}
         after_refusal(uow, list(refused))
         created = [run_id for run_id, what in events if creation_in(what) is not None]
-        arrived = [run_id for run_id in created if run_id not in refused]
-        return after_arrival(uow, arrived, outcome, session_id=self.session_id)
+        return after_arrival(uow, created, outcome, session_id=self.session_id)
 
     def _rest(self, events: Sequence[ReportedEvent], applied: Applied) -> Unfinished:
         rest = ApplyReport(

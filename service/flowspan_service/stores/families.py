@@ -144,9 +144,10 @@ class FamilyWrites:
             statement = select(orphan.c.parent_run_id, orphan.c.run_id).where(
                 orphan.c.parent_run_id.in_(chunk)
             )
-            pairs = [tuple(row) for row in self._tx.connection.execute(statement.limit(limit))]
-            if pairs:
-                return self._adopt(pairs)
+            while rows := self._tx.connection.execute(statement.limit(limit)).all():
+                # None of these is left if they were deleted meanwhile.
+                if adopted := self._adopt([tuple(row) for row in rows]):
+                    return adopted
         return []
 
     def _adopt(self, pairs: list[tuple[Any, ...]]) -> list[Run]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,15 @@ from flowspan.api.client import FlowspanClient, SyncFlowspanClient
 from flowspan.api.operations import Operations
 from flowspan.api.requests import Call, GetOptions, Open, Options
 from flowspan.states import Cancelling
-from flowspan.v1 import state_pb2
+from flowspan.v1 import (
+    flow_run_pb2,
+    flow_run_service_pb2,
+    state_pb2,
+    system_service_pb2,
+    task_run_pb2,
+    task_run_service_pb2,
+    verdict_pb2,
+)
 
 ARGUMENTS = {
     "artifact_id": "a",
@@ -36,8 +45,15 @@ ARGUMENTS = {
 OPERATIONS = {
     name: getattr(Operations, name) for name in vars(Operations) if not name.startswith("_")
 }
-STREAMED = {"/flowspan.v1.ReportService/Report"}
-"""The reporter's method, for runs of this process; the client uses ReportBatch instead."""
+REPORTING = {
+    "/flowspan.v1.ReportService/Report",
+    "/flowspan.v1.ReportService/WatchCommands",
+    "/flowspan.v1.SingleRunService/FinishRun",
+    "/flowspan.v1.SingleRunService/StartRun",
+    "/flowspan.v1.SingleRunService/TouchRun",
+}
+"""Other ways to report runs and to receive their commands. In Python, the reporter does that for
+flows and tasks; for other runs, the client uses ReportBatch, whose answers have the commands."""
 
 
 def first_call(function) -> Call | Open:
@@ -75,19 +91,18 @@ AFTER_GET_INFO = {
 def test_every_method_of_the_protos_has_an_operation():
     called = {first_call(function).path for function in OPERATIONS.values()}
     (folder,) = stubs.__path__
-    pool = descriptor_pool.Default()
     services = [
         service
-        for path in Path(folder).glob("*_service_pb2.py")
-        for service in pool.FindFileByName(
-            f"flowspan/v1/{path.name.removesuffix('_pb2.py')}.proto"
-        ).services_by_name.values()
+        for path in sorted(Path(folder).glob("*_service_pb2.py"))
+        for service in import_module(
+            f"{stubs.__name__}.{path.stem}"
+        ).DESCRIPTOR.services_by_name.values()
     ]
     offered = {
         f"/{service.full_name}/{method.name}" for service in services for method in service.methods
     }
-    assert offered >= STREAMED
-    assert offered - STREAMED - AFTER_GET_INFO <= called
+    assert offered >= REPORTING
+    assert offered - REPORTING - AFTER_GET_INFO <= called
 
 
 @pytest.mark.parametrize("name", sorted(OPERATIONS))
@@ -115,3 +130,64 @@ def test_the_async_client_gives_coroutines():
     waiting = client.read_flow_run("r")
     assert asyncio.iscoroutine(waiting)
     waiting.close()
+
+
+def answered(steps, *answers):
+    """Answer the calls of an operation; return its last call, or its result."""
+    step = next(steps)
+    for answer in answers:
+        while isinstance(step, GetOptions):
+            step = steps.send(Options())
+        try:
+            step = steps.send(answer)
+        except StopIteration as end:
+            return end.value
+    return step
+
+
+CANCELS = {
+    "flow": (
+        Operations.cancel_flow_run,
+        "/flowspan.v1.FlowRunService/{}FlowRun{}",
+        lambda state: flow_run_service_pb2.SetFlowRunStateResponse(
+            verdict=ACCEPTED,
+            flow_run=flow_run_pb2.FlowRun(id=ID, root_run_id=ID, flow_id=ID, state=state),
+        ),
+    ),
+    "task": (
+        Operations.cancel_task_run,
+        "/flowspan.v1.TaskRunService/{}TaskRun{}",
+        lambda state: task_run_service_pb2.SetTaskRunStateResponse(
+            verdict=ACCEPTED, task_run=task_run_pb2.TaskRun(id=ID, root_run_id=ID, state=state)
+        ),
+    ),
+}
+ID = "018f4b1e-7c1a-7000-8000-000000000001"
+ACCEPTED = verdict_pb2.Verdict(run_id=ID, kind=verdict_pb2.VERDICT_KIND_ACCEPTED)
+
+
+@pytest.mark.parametrize("kind", sorted(CANCELS))
+@pytest.mark.parametrize(
+    ("state", "asked"), [(StateType.CANCELLING, 1), (StateType.CANCELLED, 0)], ids=["alive", "dead"]
+)
+def test_cancel_uses_the_state_of_a_service_that_cannot_cancel_trees(kind, state, asked):
+    operation, path, response = CANCELS[kind]
+    old = system_service_pb2.GetInfoResponse(capabilities=["labels.v1"])
+    step = answered(operation(ID, reason="enough"), old)
+    assert step.path == path.format("Set", "State")
+    assert step.request.state.type == state_pb2.STATE_TYPE_CANCELLING
+    assert step.request.state.message == "enough"
+    answer = answered(
+        operation(ID, reason="enough"), old, response({"type": f"STATE_TYPE_{state.name}"})
+    )
+    assert answer.verdict.is_accepted
+    assert (answer.run.state.type, answer.asked_run_count) == (state, asked)
+
+
+@pytest.mark.parametrize("kind", sorted(CANCELS))
+def test_cancel_of_a_tree_is_left_to_a_service_that_can(kind):
+    operation, path, _ = CANCELS[kind]
+    new = system_service_pb2.GetInfoResponse(capabilities=["cancel.v1"])
+    step = answered(operation(ID, reason="enough"), new)
+    assert step.path == path.format("Cancel", "")
+    assert (step.request.id, step.request.reason) == (ID, "enough")

@@ -9,6 +9,7 @@ from tests.support.memory_store import ManualClock, MemoryStore
 from tests.support.short_run_stories import Story, Telling, a_short_run, a_state
 
 from flowspan_service.app import reports
+from flowspan_service.app.cancellations import BeginCancel
 from flowspan_service.app.reported_events import (
     NotUnderstood,
     ReportedEvent,
@@ -18,6 +19,7 @@ from flowspan_service.app.reported_events import (
     without_first,
 )
 from flowspan_service.app.reports import Applied, ApplyReport, report_pieces
+from flowspan_service.app.runs import CreateRun
 from flowspan_service.app.sessions import EndSession, OpenSession
 from flowspan_service.domain.rules.transitions import (
     ALLOWED,
@@ -26,7 +28,7 @@ from flowspan_service.domain.rules.transitions import (
     decide,
     enter,
 )
-from flowspan_service.domain.runs import NewRun
+from flowspan_service.domain.runs import NewRun, RunKind
 from flowspan_service.domain.states import TERMINAL_TYPES, Cause, StateType
 from flowspan_service.domain.verdicts import Verdict, VerdictKind
 
@@ -114,6 +116,7 @@ def test_the_same_run_in_another_session_gets_the_answers_of_three_events(
     store: MemoryStore,
 ) -> None:
     report(store, 1, a_short_run("r"))
+    store.do(EndSession("s"))
     again = report(store, 1, a_short_run("r"), UNKNOWN, session_id="other")
     assert answers(again.verdicts) == [
         (1, VerdictKind.DUPLICATE, "creation_agrees"),
@@ -125,26 +128,113 @@ def test_the_same_run_in_another_session_gets_the_answers_of_three_events(
     assert store.data.runs["r"].session_id == "s"
 
 
+@pytest.mark.parametrize("stored", [1, 2, 3])
+def test_a_run_of_another_live_session_is_left_to_it(store: MemoryStore, stored: int) -> None:
+    short = a_short_run("r")
+    apart = [created(short), (short[0], short[1].running), (short[0], short[1].ended)]  # type: ignore[union-attr] # a short run
+    report(store, 1, *apart[:stored])
+    again = report(store, 1, short, UNKNOWN, session_id="other")
+    assert answers(again.verdicts) == [
+        (1, VerdictKind.DUPLICATE, "creation_agrees"),
+        (2, VerdictKind.REJECTED, "another_session_has_it"),
+        (3, VerdictKind.REJECTED, "another_session_has_it"),
+        (4, VerdictKind.REJECTED, "event_is_known"),
+    ]
+    assert (again.up_to_sequence, again.transition_count) == (4, 0)
+    assert history(store) == [S.PENDING, S.RUNNING, S.COMPLETED][:stored]
+    assert store.data.runs["r"].session_id == "s"
+
+
 def test_a_run_that_was_only_created_continues(store: MemoryStore) -> None:
     short = a_short_run("r")
     report(store, 1, created(short))
-    again = report(store, 1, short, session_id="other")
-    assert answers(again.verdicts) == [(1, VerdictKind.DUPLICATE, "creation_agrees")]
+    again = report(store, 2, short)
+    assert answers(again.verdicts) == [(2, VerdictKind.DUPLICATE, "creation_agrees")]
     assert again.transition_count == 2
     assert history(store) == [S.PENDING, S.RUNNING, S.COMPLETED]
-    assert store.data.runs["r"].session_id == "other"
+
+
+def test_a_requested_run_is_claimed(store: MemoryStore) -> None:
+    short = a_short_run("r", kind=RunKind.FLOW)
+    store.do(CreateRun(short[1].new))  # type: ignore[union-attr] # a short run
+    assert store.data.runs["r"].session_id is None
+    applied = report(store, 1, short)
+    assert answers(applied.verdicts) == [(1, VerdictKind.DUPLICATE, "creation_agrees")]
+    assert history(store) == [S.PENDING, S.RUNNING, S.COMPLETED]
+    assert store.data.runs["r"].session_id == "s"
 
 
 def test_the_end_of_a_run_that_is_being_cancelled_is_accepted(store: MemoryStore) -> None:
     short = a_short_run("r")
     report(store, 1, created(short), enters("r", S.RUNNING), enters("r", S.CANCELLING, 3))
-    again = report(store, 1, short, session_id="other")
+    again = report(store, 4, short)
     assert answers(again.verdicts) == [
-        (1, VerdictKind.DUPLICATE, "creation_agrees"),
-        (2, VerdictKind.REJECTED, "cancelling_only_ends"),
+        (4, VerdictKind.DUPLICATE, "creation_agrees"),
+        (5, VerdictKind.REJECTED, "cancelling_only_ends"),
     ]
     assert [verdict.state.type for verdict in again.verdicts if verdict.state] == [S.CANCELLING]
     assert history(store)[-1] == S.COMPLETED
+
+
+def test_a_session_that_meant_another_run_is_fenced(store: MemoryStore) -> None:
+    report(store, 1, created(a_short_run("r")))
+    other = a_short_run("r", function_name="g")
+    applied = report(store, 1, other, enters("r", S.RUNNING), session_id="other")
+    assert answers(applied.verdicts) == [
+        (1, VerdictKind.ABORT, "creation_agrees"),
+        (4, VerdictKind.ABORT, "creation_agrees"),
+    ]
+    # Even if it says the right thing later, and in a report of its own.
+    again = report(store, 5, a_short_run("r"), session_id="other")
+    assert answers(again.verdicts) == [(5, VerdictKind.ABORT, "creation_agrees")]
+    assert again.up_to_sequence == 7
+    assert history(store) == [S.PENDING]
+
+
+def test_no_short_run_begins_below_a_cancelled_one(store: MemoryStore) -> None:
+    report(store, 1, created(a_short_run("top", kind=RunKind.FLOW)), enters("top", S.RUNNING))
+    store.do(BeginCancel(RunKind.FLOW, "top", "enough"))
+    below = a_short_run("r", parent_id="top")
+    further = a_short_run("q", parent_id="r")
+    applied = report(store, 1, below, further, enters("r", S.RUNNING), session_id="other")
+    assert answers(applied.verdicts) == [
+        (1, VerdictKind.ABORT, "parent_is_cancelled"),
+        (4, VerdictKind.ABORT, "parent_is_cancelled"),
+        (7, VerdictKind.ABORT, "parent_is_cancelled"),
+    ]
+    again = report(store, 8, below, a_short_run("p", parent_id="q"), session_id="other")
+    assert {answer[1:] for answer in answers(again.verdicts)} == {
+        (VerdictKind.ABORT, "parent_is_cancelled")
+    }
+    assert set(store.data.runs) == {"top"}
+    # The session of the cancelled run may call tasks to clean up.
+    assert report(store, 3, below).verdicts == []
+
+
+def test_a_short_run_gets_its_place_from_its_parent(store: MemoryStore) -> None:
+    """Also if the parent arrives later, and is itself below another run."""
+    report(store, 1, a_short_run("r", parent_id="flow"), session_id="other")
+    assert store.data.runs["r"].flow_run_id is None
+    flow = a_short_run("flow", parent_id="top", kind=RunKind.FLOW)
+    report(store, 1, created(a_short_run("top", kind=RunKind.FLOW)), flow)
+    report(store, 4, a_short_run("q", parent_id="r"), session_id="other")
+    runs = store.data.runs
+    places = {each: (runs[each].root_run_id, runs[each].flow_run_id) for each in sorted(runs)}
+    assert places == {
+        "flow": ("top", None),
+        "q": ("top", "flow"),
+        "r": ("top", "flow"),
+        "top": ("top", None),
+    }
+
+
+def test_children_wait_on_if_the_creation_of_their_parent_is_refused(store: MemoryStore) -> None:
+    report(store, 1, a_short_run("r", parent_id="top"))
+    refused = report(store, 4, a_short_run("top", first=S.RUNNING, kind=RunKind.FLOW))
+    assert [each.rule for each in refused.verdicts] == ["starts_scheduled_or_pending"]
+    assert store.data.runs["r"].flow_run_id is None
+    report(store, 7, a_short_run("top", kind=RunKind.FLOW))
+    assert store.data.runs["r"].flow_run_id == "top"
 
 
 def test_a_run_that_was_declared_crashed_goes_on(store: MemoryStore) -> None:
@@ -160,7 +250,7 @@ def test_a_run_that_was_declared_crashed_goes_on(store: MemoryStore) -> None:
 @pytest.mark.parametrize(
     ("event", "kind", "rule"),
     [
-        (a_short_run("r", function_name="g"), VerdictKind.REJECTED, "creation_agrees"),
+        (a_short_run("r", function_name="g"), VerdictKind.ABORT, "creation_agrees"),
         (a_short_run("q", first=S.RUNNING), VerdictKind.REJECTED, "starts_scheduled_or_pending"),
         (a_short_run("q", parent_id="gone"), VerdictKind.ABORT, "run_was_deleted"),
         (a_short_run("doomed"), VerdictKind.ABORT, "run_was_deleted"),
@@ -237,4 +327,5 @@ def test_the_stories_reach_every_verdict_that_a_short_run_can_have() -> None:
     assert rules >= {
         *("creation_agrees", "starts_scheduled_or_pending", "run_was_deleted", "same_again"),
         *("terminal_is_final", "cancelling_only_ends", "older_attempt_is_fenced"),
+        *("another_session_has_it", "parent_is_cancelled"),
     }
