@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan.core.limits import MAX_PREVIEW_BYTES
 from flowspan.core.result_options import SERIALIZER_NAMES
+from flowspan.core.run_context import VARIABLE, member_of
 from flowspan.exceptions import ConfigError
 from flowspan.home import find_home
 
@@ -141,6 +142,22 @@ def get_config() -> Config:
     if _read is None or _read[0] != texts:
         _read = texts, load(os.environ)
     return _read[1]
+
+
+def outer_run_text() -> tuple[str, str]:
+    """Return the run context of the run that started this process, and the variable that has it.
+
+    Both are empty without one. FLOWSPAN_RUN comes before the tracestate in TRACESTATE. This is no
+    setting: each run that starts a process gives it another value.
+    """
+    if os.environ is _environ and _data is not None and _data.keys().isdisjoint(_OUTER_RUN_KEYS):
+        return "", ""
+    text = os.environ.get(VARIABLE)
+    if text:
+        return text, VARIABLE
+    tracestate = os.environ.get("TRACESTATE")
+    member = member_of(tracestate) if tracestate else None
+    return (member, "TRACESTATE") if member else ("", "")
 
 
 def split_address(text: str) -> tuple[str, int, str]:
@@ -295,6 +312,7 @@ _read: tuple[tuple[object, ...], Config] | None = None
 # microsecond for each variable that is not set), and it is read at each outermost run.
 _environ = os.environ
 _data: Mapping[bytes, object] | None = getattr(os.environ, "_data", None)
+_OUTER_RUN_KEYS = frozenset({VARIABLE.encode(), b"TRACESTATE"})
 _text_of: Callable[[Any], object] = os.environ.get if _data is None else _data.get
 
 

@@ -1,4 +1,7 @@
-"""The context of the running code: the current run, and the tags of new runs."""
+"""The context of the running code: the current run, and the tags of new runs.
+
+`run_environ` and `run_headers` carry the current run into other programs.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from flowspan.core.call_graph import current_or_sketched_run
 from flowspan.core.definition import checked_tags
+from flowspan.drivers.calls.outer_run import run_environ, run_headers
 from flowspan.drivers.calls.start import current_tags
 from flowspan.exceptions import NoRunError
 from flowspan.prefect_names import refusing
@@ -26,6 +30,8 @@ __all__ = [
     "TagsContext",
     "TaskRunContext",
     "get_run_context",
+    "run_environ",
+    "run_headers",
     "tags",
     "with_context",
 ]

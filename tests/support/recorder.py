@@ -19,7 +19,7 @@ from flowspan_service.domain.runs import Run, RunKind
 from flowspan_service.domain.states import TERMINAL_TYPES, Cause, State, StateType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from flowspan.core.commands import Inbox
 
@@ -29,6 +29,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.outer_runs: set[str] = set()
         self.flushes = 0
         self.inboxes: dict[str, Inbox] = {}
         self.cancels: dict[str, Callable[[str], Any]] = {}
@@ -80,13 +81,17 @@ class Recorder:
 
     def check_legal(self) -> None:
         """Check that each run was created before its states and that the service accepts them."""
-        for run in check_legal(self.events):
+        for run in check_legal(self.events, self.outer_runs):
             assert run.state.type in TERMINAL_TYPES, f"{run.run_name} was left {run.state.name}"
         assert not self.cancels, "ended runs are still registered for cancellation"
 
 
-def check_legal(events: Iterable[Event]) -> list[Run]:
+def check_legal(events: Iterable[Event], outer_runs: Collection[str] = ()) -> list[Run]:
     """Apply the service's rules to the events; return the runs as the service would store them.
+
+    Args:
+        events: The events.
+        outer_runs: Runs of other processes, which may be parents and roots.
 
     Raises:
         AssertionError: A rule rejects an event.
@@ -96,8 +101,9 @@ def check_legal(events: Iterable[Event]) -> list[Run]:
         if event[0] == CREATED:
             run = _created(event)
             assert run.id not in runs, "the run was created twice"
-            assert run.parent_run_id is None or run.parent_run_id in runs
-            assert run.root_run_id in runs or run.root_run_id == run.id
+            known = {None, *runs, *outer_runs}
+            assert run.parent_run_id in known
+            assert run.root_run_id in known or run.root_run_id == run.id
             runs[run.id] = run
         elif event[0] == STATE:
             _, run_id, attempt, kind, name, message, time_ns, _failure, scheduled_ns = event

@@ -17,6 +17,7 @@ from flowspan.api.requests import Call, GetOptions, Give, Open, Options, Receive
 from flowspan.clock.aio import sleep as clock_sleep
 from flowspan.connection.channel import open_aio_channel
 from flowspan.connection.read_your_writes import pending_wait
+from flowspan.connection.run_context import call_metadata
 from flowspan.exceptions import FlowspanError
 
 if TYPE_CHECKING:
@@ -156,7 +157,11 @@ class AsyncDriver:
                         step.path, type(step.request).SerializeToString, step.response.FromString
                     )
                     return await time_limits.invoke_async(
-                        call, step.request, self._options.timeout_s, self.address
+                        call,
+                        step.request,
+                        self._options.timeout_s,
+                        self.address,
+                        self._connection.metadata(),
                     )
                 case Open():
                     channel = await self._connection.channel()
@@ -203,6 +208,9 @@ class _Connection:
         self._channel: grpc.aio.Channel | None = None
         self._is_closed = False
         self._lock = asyncio.Lock()
+
+    def metadata(self) -> tuple[tuple[str, str], ...] | None:
+        return None if self.own_service is None else call_metadata()
 
     async def channel(self) -> grpc.aio.Channel:
         async with self._lock:

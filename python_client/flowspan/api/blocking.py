@@ -17,6 +17,7 @@ from flowspan.api.errors import closed, translate
 from flowspan.api.requests import Call, GetOptions, Give, Open, Options, Receive, Sleep
 from flowspan.connection.channel import open_channel
 from flowspan.connection.read_your_writes import pending_wait
+from flowspan.connection.run_context import call_metadata
 from flowspan.exceptions import FlowspanError
 
 if TYPE_CHECKING:
@@ -147,7 +148,11 @@ class BlockingDriver:
                         step.path, type(step.request).SerializeToString, step.response.FromString
                     )
                     return time_limits.invoke(
-                        call, step.request, self._options.timeout_s, self.address
+                        call,
+                        step.request,
+                        self._options.timeout_s,
+                        self.address,
+                        self._connection.metadata(),
                     )
                 case Open():
                     channel = self._connection.channel()
@@ -192,6 +197,10 @@ class _Connection:
         self._channel: grpc.Channel | None = None
         self._is_closed = False
         self._lock = threading.Lock()
+
+    def metadata(self) -> tuple[tuple[str, str], ...] | None:
+        """Return the metadata that names the current run; None for a service without this run."""
+        return None if self.own_service is None else call_metadata()
 
     def channel(self) -> grpc.Channel:
         with self._lock:

@@ -18,8 +18,12 @@ from flowspan.clock.aio import Deadline
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Metadata = tuple[tuple[str, str], ...] | None
 
-def invoke(call: Any, request: Any, timeout_s: float | None, address: str) -> Any:
+
+def invoke(
+    call: Any, request: Any, timeout_s: float | None, address: str, metadata: Metadata = None
+) -> Any:
     """Make a call that has one answer.
 
     Raises:
@@ -27,8 +31,8 @@ def invoke(call: Any, request: Any, timeout_s: float | None, address: str) -> An
             raises its own error.
     """
     if timeout_s is None or not clock.is_patched():
-        return call(request, timeout=timeout_s)
-    future = call.future(request)
+        return call(request, timeout=timeout_s, metadata=metadata)
+    future = call.future(request, metadata=metadata)
     timer = clock.call_later(timeout_s, future.cancel)
     try:
         return future.result()
@@ -48,13 +52,15 @@ def begin(call: Any, request: Any, timeout_s: float | None) -> Any:
     return stream
 
 
-async def invoke_async(call: Any, request: Any, timeout_s: float | None, address: str) -> Any:
+async def invoke_async(
+    call: Any, request: Any, timeout_s: float | None, address: str, metadata: Metadata = None
+) -> Any:
     """Make a call that has one answer, as `invoke`, on asyncio."""
     if timeout_s is None or not clock.is_patched():
-        return await call(request, timeout=timeout_s)
+        return await call(request, timeout=timeout_s, metadata=metadata)
     try:
         async with Deadline(timeout_s):
-            return await call(request)
+            return await call(request, metadata=metadata)
     except TimeoutError:
         raise late_answer(address) from None
 

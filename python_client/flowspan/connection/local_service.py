@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan import clock
 from flowspan.connection.address import is_reachable, parse_address
+from flowspan.core.run_context import VARIABLE
 from flowspan.exceptions import ConfigError, LocalServiceError
 from flowspan.private_files import open_file, own_home
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 START_TIMEOUT_S = 15.0
 _POLL_S = 0.02
 _LOG_LINES = 12
+_NOT_INHERITED = frozenset({VARIABLE, "TRACEPARENT", "TRACESTATE"})
 
 _open_locks: set[int] = set()
 _children: set[int] = set()
@@ -119,6 +121,8 @@ def _start(config: Config) -> Address:
             close_fds=True,
             start_new_session=True,
             cwd=config.home,
+            # It outlives the run that started it, and belongs to no trace.
+            env={name: text for name, text in os.environ.items() if name not in _NOT_INHERITED},
         )
     deadline = clock.monotonic() + START_TIMEOUT_S
     while clock.monotonic() < deadline:

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan import clock, config, telemetry
 from flowspan.connection import read_your_writes as own_reports
+from flowspan.connection import run_context
 from flowspan.core.engine import EngineIO
 from flowspan.core.events import STATE
 from flowspan.core.held_events import current_hold
 from flowspan.core.ids import IdMaker
 from flowspan.core.result_options import ResultPolicy
 from flowspan.core.run import current_run, inherit_runs
+from flowspan.drivers.calls.outer_run import run_headers
 from flowspan.drivers.calls.time_skipping import skip
 from flowspan.logging.capture import install, note, uninstall
 
@@ -150,9 +152,14 @@ def process_of(run: Run | None) -> ProcessContext:
     held = _held() if _holds else None
     if held is not None:
         return held
-    for end, process in _former:
-        if run.record.root_run_id < end:
-            return process
+    if _former:
+        # The root may be a run of another process, which is older than any run here.
+        top = run
+        while top.parent is not None:
+            top = top.parent
+        for end, process in _former:
+            if top.record.id < end:
+                return process
     return _process or _make_process()
 
 
@@ -189,6 +196,7 @@ def _find_wait() -> Wait | None:
 
 
 own_reports.register(_find_wait)
+run_context.register(run_headers)
 
 
 def set_process(process: ProcessContext | None) -> ProcessContext | None:

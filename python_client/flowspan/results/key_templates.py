@@ -79,13 +79,13 @@ def _flow_run(run: Run | None) -> SimpleNamespace:
             "flow_version": run.definition.version or None,
             "scheduled_start_time": run.expected_start_time,
             "parent_flow_run_id": around.record.id if around is not None else None,
-            "root_flow_run_id": _outermost(run).record.id,
+            "root_flow_run_id": _root_id(run),
             "job_variables": {},
         }
     return SimpleNamespace(**values)
 
 
-def _outermost(run: Run) -> Run:
+def _root_id(run: Run) -> str:
     while run.parent is not None and run.parent.flow_run is not None:
         run = run.parent.flow_run
-    return run
+    return run.record.root_run_id if run.parent is None else run.record.id

@@ -62,7 +62,8 @@ def _parent_id(run: Run) -> str | None:
 def _root_id(run: Run) -> str:
     while run.parent is not None and run.parent.flow_run is not None:
         run = run.parent.flow_run
-    return run.record.id
+    # Of a run in another process, only the id is known, and not whether it is a flow run.
+    return run.record.root_run_id if run.parent is None else run.record.id
 
 
 _fact = Facts(

@@ -7,6 +7,7 @@ a flow.
 
 from __future__ import annotations
 
+import sys
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from flowspan.config import Config
     from flowspan.core.definition import Definition
     from flowspan.core.events import RunRecord
+    from flowspan.core.run_context import OuterRun
     from flowspan.core.span import RunSpan
     from flowspan.telemetry.remote_span import RemoteSpan
     from flowspan.telemetry.run_span import SpanTracer
@@ -53,11 +55,20 @@ def prepare() -> None:
         _decide()
 
 
-def start_run(record: RunRecord, definition: Definition, time_ns: int) -> RunSpan | None:
-    """Start the span of a run; return None if the run is not traced."""
-    if not _final and record.parent_run_id is None:
+def start_run(
+    record: RunRecord, definition: Definition, time_ns: int, outer: OuterRun | None = None
+) -> RunSpan | None:
+    """Start the span of a run; return None if the run is not traced.
+
+    Args:
+        record: The run.
+        definition: Its flow or task.
+        time_ns: The time of its creation, in nanoseconds since 1970 UTC.
+        outer: Its parent, if that is a run of another process; else None.
+    """
+    if not _final and (record.parent_run_id is None or outer is not None):
         _decide()
-    return None if _tracer is None else _tracer.start_run(record, definition, time_ns)
+    return None if _tracer is None else _tracer.start_run(record, definition, time_ns, outer)
 
 
 def told_endpoint() -> str | None:
@@ -78,6 +89,24 @@ def inject() -> dict[str, str]:
     return propagation.inject()
 
 
+def inject_run(span: RunSpan | None, record: RunRecord) -> dict[str, str]:
+    """Return the current span and a run as a carrier; see `propagation`. Empty without spans."""
+    if span is None and not _is_opentelemetry_used():
+        return {}
+    from flowspan.telemetry import propagation  # noqa: PLC0415 - imports OpenTelemetry
+
+    return propagation.inject_run(span, record)
+
+
+def current_member() -> str | None:
+    """Return the run context in the tracestate of the current span; None without one."""
+    if not _is_opentelemetry_used():
+        return None
+    from flowspan.telemetry import propagation  # noqa: PLC0415 - imports OpenTelemetry
+
+    return propagation.current_member()
+
+
 def make_remote_span(carrier: dict[str, str]) -> RemoteSpan:
     """Return the span of a run that another process executes."""
     from flowspan.telemetry.remote_span import RemoteSpan  # noqa: PLC0415 - imports OpenTelemetry
@@ -95,6 +124,11 @@ def flush(timeout_s: float = 2.0) -> bool:
     provider = trace.get_tracer_provider()
     force_flush = getattr(provider, "force_flush", None)
     return True if force_flush is None else bool(force_flush(int(timeout_s * 1000)))
+
+
+def _is_opentelemetry_used() -> bool:
+    """Return True if the program has imported OpenTelemetry, so that a span may be current."""
+    return "opentelemetry.trace" in sys.modules
 
 
 def _decide() -> None:

@@ -27,8 +27,10 @@ from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from flowspan import clock
+from flowspan.core.run_context import MEMBER
 from flowspan.telemetry.attributes import EXCEPTION_EVENT, exception_attributes
 from flowspan.telemetry.exporter import ExportingProcessor
+from flowspan.telemetry.propagation import naming_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.util.types import AnyValue, Attributes
+
+    from flowspan.core.events import RunRecord
 
 _UNSET = Status(StatusCode.UNSET)
 _SAMPLED = 1
@@ -102,7 +106,10 @@ class FastTracer(trace.Tracer):
         set_status_on_exception: bool = True,  # noqa: FBT001, FBT002 - OpenTelemetry's signature
     ) -> trace.Span:
         """Start a span, as `opentelemetry.trace.Tracer` does; the last two arguments do nothing."""
-        parent: SpanContext | None = trace.get_current_span(context).get_span_context()
+        above = trace.get_current_span(context)
+        parent: SpanContext | None = (
+            above.context if type(above) is FastSpan else above.get_span_context()
+        )
         if parent is not None and parent.is_valid:
             trace_id, flags, state = parent.trace_id, parent.trace_flags & 3, parent.trace_state
             is_sampled = bool(flags & _SAMPLED)
@@ -113,6 +120,8 @@ class FastTracer(trace.Tracer):
             result = self._sampler.should_sample(context, trace_id, name, kind, attributes, links)
             is_sampled = result.decision is Decision.RECORD_AND_SAMPLE
             state, attributes = result.trace_state, result.attributes
+        if state and MEMBER in state:
+            state = state.delete(MEMBER)  # it names the run above
         own = SpanContext(
             trace_id,
             self._ids.generate_span_id(),
@@ -151,6 +160,7 @@ class FastSpan(trace.Span):
     __slots__ = (
         "_events",
         "_links",
+        "_naming_run",
         "_own",
         "_tracer",
         "_users",
@@ -158,6 +168,7 @@ class FastSpan(trace.Span):
         "end_time",
         "name",
         "parent",
+        "run",
         "start_time",
         "status",
     )
@@ -178,6 +189,9 @@ class FastSpan(trace.Span):
         self.start_time = start_ns
         self.end_time: int | None = None
         self.status = _UNSET
+        self.run: RunRecord | None = None
+        """The run that the tracestate names; None before it is known."""
+        self._naming_run: SpanContext | None = None
         self._own: dict[str, Any] = dict(attributes) if attributes else {}
         """flowspan's own attributes, which are few and of valid types."""
         self._users: BoundedAttributes | None = None
@@ -190,8 +204,15 @@ class FastSpan(trace.Span):
         self._own.update(attributes)
 
     def get_span_context(self) -> SpanContext:
-        """Return the span's context."""
-        return self.context
+        """Return the span's context, with the run context in its tracestate.
+
+        It is created on demand, because most spans need it never. `context` is without.
+        """
+        if self._naming_run is None:
+            if self.run is None:
+                return self.context
+            self._naming_run = naming_run(self.context, self.run)
+        return self._naming_run
 
     def is_recording(self) -> bool:
         """Return True if the span has not ended."""

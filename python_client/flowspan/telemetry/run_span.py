@@ -20,7 +20,9 @@ from flowspan.core.failures import summary
 from flowspan.core.states import CANCELLED, COMPLETED
 from flowspan.telemetry import attributes as names
 from flowspan.telemetry.propagation import (
+    context_below,
     environ_context,
+    naming_run,
     span_context,
     traceparent,
     tracestate,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from flowspan.core.definition import Definition
     from flowspan.core.events import RunRecord
+    from flowspan.core.run_context import OuterRun
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,10 +76,23 @@ class SpanTracer:
         self._tracer = tracer
         self._outer = environ_context(environ)
 
-    def start_run(self, record: RunRecord, definition: Definition, time_ns: int) -> RunSpan | None:
-        """Start the span of a run; return None if the run is not traced."""
+    def start_run(
+        self,
+        record: RunRecord,
+        definition: Definition,
+        time_ns: int,
+        outer: OuterRun | None = None,
+    ) -> RunSpan | None:
+        """Start the span of a run; return None if the run is not traced.
+
+        Args:
+            record: The run.
+            definition: Its flow or task.
+            time_ns: The time of its creation, in nanoseconds since 1970 UTC.
+            outer: Its parent, if that is a run of another process; else None.
+        """
         try:
-            return self._start_run(record, definition, time_ns)
+            return self._start_run(record, definition, time_ns, outer)
         except Exception:
             logger.debug("Could not start the span of run %s.", record.id, exc_info=True)
             return None
@@ -106,11 +122,16 @@ class SpanTracer:
             kind, name, message, None, time_ns
         )
 
-    def _start_run(self, record: RunRecord, definition: Definition, time_ns: int) -> RunSpan | None:
+    def _start_run(
+        self, record: RunRecord, definition: Definition, time_ns: int, outer: OuterRun | None
+    ) -> RunSpan | None:
         context = otel_context.get_current()
         parent = trace.get_current_span(context).get_span_context()
-        if not parent.is_valid and self._outer is not None:
-            context = self._outer
+        around = self._outer
+        if around is None and outer is not None:
+            around = context_below(outer)
+        if not parent.is_valid and around is not None:
+            context = around
             parent = trace.get_current_span(context).get_span_context()
         span = self._tracer.start_span(
             record.function_name,
@@ -120,9 +141,10 @@ class SpanTracer:
             record_exception=False,
             set_status_on_exception=False,
         )
-        own = span.get_span_context()
+        own = _bare_context(span)
         if not own.is_valid or own.span_id == parent.span_id:
             return None  # A provider without spans returns an invalid one, or the parent.
+        _name_run(span, own, record)
         record.traceparent = traceparent(own)
         if own.trace_state:
             record.tracestate = tracestate(own)
@@ -233,15 +255,16 @@ class RunSpan:
 
     def current_ids(self) -> tuple[str, str]:
         """Return the ids of the trace and of the current span, for logs."""
-        own = self._current.get_span_context()
-        here = trace.get_current_span().get_span_context()
+        current = trace.get_current_span()
+        own = _bare_context(self._current)
+        here = own if current is self._current else current.get_span_context()
         # A thread started by user code may have no current span, or one of another trace.
         context = here if here.trace_id == own.trace_id else own
         return f"{context.trace_id:032x}", f"{context.span_id:016x}"
 
     def own_ids(self) -> tuple[str, str]:
         """Return the ids of the trace and of the attempt's span."""
-        context = self._current.get_span_context()
+        context = _bare_context(self._current)
         return f"{context.trace_id:032x}", f"{context.span_id:016x}"
 
     @never_fails
@@ -285,7 +308,7 @@ class RunSpan:
         getattr(self._span, "put", self._span.set_attributes)(attributes)
 
     def _start_child(self, what: str, start_ns: int, attributes: dict[str, Any]) -> Span:
-        return self._tracer.start_span(
+        span = self._tracer.start_span(
             f"{self._name} {what}",
             trace.set_span_in_context(self._span, otel_context.Context()),
             attributes=attributes,
@@ -293,6 +316,27 @@ class RunSpan:
             record_exception=False,
             set_status_on_exception=False,
         )
+        run = getattr(self._span, "run", None)
+        if run is not None and hasattr(span, "run"):
+            span.run = run
+        return span
+
+
+def _bare_context(span: Any) -> SpanContext:
+    """Return the context of a span; of a fast span, without the run context, which costs time."""
+    context: SpanContext = span.context if hasattr(span, "run") else span.get_span_context()
+    return context
+
+
+def _name_run(span: Span, own: SpanContext, record: RunRecord) -> None:
+    """Put the run context into the tracestate of a run's span."""
+    if hasattr(span, "run"):
+        span.run = record  # a fast span does so on demand
+        return
+    # The API has no way to choose the tracestate of a new span. The attribute is private, but all
+    # spans of the SDK and the API have it. Spans of others stay without the run context.
+    if getattr(span, "_context", None) is own:
+        span._context = naming_run(own, record)  # type: ignore[attr-defined] # noqa: SLF001 - above
 
 
 def _add_named_event(span: Span, state_name: str, message: str, time_ns: int) -> None:

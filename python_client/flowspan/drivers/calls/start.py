@@ -16,6 +16,7 @@ from flowspan.core.run_names import petname
 from flowspan.core.run_objects import FlowRun, TaskRun
 from flowspan.core.transactions import current_transaction
 from flowspan.core.values.payloads import encode_parameters
+from flowspan.drivers.calls.outer_run import find_outer_run
 from flowspan.drivers.calls.run_inputs import link_inputs, preview_of
 from flowspan.drivers.calls.run_names import announce_named
 from flowspan.drivers.cancellation.scope import CancelScope
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from flowspan.core.events import RunInput
     from flowspan.core.result_options import ResultPolicy
     from flowspan.core.run import Run, Scope
+    from flowspan.core.run_context import OuterRun
     from flowspan.drivers.process import ProcessContext
 
 current_tags: ContextVar[tuple[str, ...]] = ContextVar("flowspan_current_tags", default=())
@@ -197,8 +199,11 @@ def _made(
     now = process.now_ns()
     if parent is None or definition.is_flow:
         ensure_installed()
+    outer: OuterRun | None = None
     if parent is None:
-        flow_run, parent_id, root_id, flow_run_id = None, None, run_id, None
+        outer = find_outer_run()
+        flow_run, flow_run_id = None, None
+        parent_id, root_id = (None, run_id) if outer is None else outer
         scope: Scope = CancelScope()
     else:
         flow_run, scope = parent.flow_run, parent.scope
@@ -239,7 +244,7 @@ def _made(
         or (definition.hooks is not None and definition.hooks.are_of_transactions)
     ):
         _attach_result_handler(process, run, result_policy)
-    run.span = telemetry.start_run(record, definition, now)
+    run.span = telemetry.start_run(record, definition, now, outer)
     if run.span is not None and (inputs or map_number is not None):
         link_inputs(run.span, inputs, map_number)
     return run

@@ -6,84 +6,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, Sampler, SamplingResult
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import StatusCode, TraceState
+from tests.support.traced_runs import S, Traced, make_definition, make_record, sample
 
-from flowspan.core.definition import Definition
-from flowspan.core.events import RunRecord
 from flowspan.core.states import StateType
 from flowspan.exceptions import CancelRun, RunTimeout
-from flowspan.telemetry.fast_span import FastTracer, Processors
-from flowspan.telemetry.run_span import RunSpan, SpanTracer
+from flowspan.telemetry.run_span import SpanTracer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from opentelemetry.sdk.trace import ReadableSpan
 
 # The engine passes states to spans as numbers.
 CANCELLED, COMPLETED = StateType.CANCELLED.number, StateType.COMPLETED.number
 CRASHED, FAILED = StateType.CRASHED.number, StateType.FAILED.number
-
-S = 1_000_000_000
-
-
-class Traced:
-    """A tracer with its own provider, and the exported spans."""
-
-    def __init__(
-        self, *, is_fast: bool, environ: Mapping[str, str] | None = None, sampler=None
-    ) -> None:
-        self.exporter = InMemorySpanExporter()
-        processors, limits = Processors(), SpanLimits()
-        self.provider = TracerProvider(
-            sampler=sampler,
-            active_span_processor=processors,
-            span_limits=limits,
-            shutdown_on_exit=False,
-        )
-        self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
-        scope = InstrumentationScope("flowspan", "1")
-        tracer = (
-            FastTracer(self.provider, processors, limits, scope)
-            if is_fast
-            else self.provider.get_tracer("flowspan", "1")
-        )
-        self.tracer = SpanTracer(tracer, environ=environ or {})
-
-    def start(self, name: str = "fetch", *, at: int = 0, **fields) -> tuple[RunSpan, RunRecord]:
-        record = make_record(name, **fields)
-        span = self.tracer.start_run(record, make_definition(name), at * S)
-        assert isinstance(span, RunSpan)
-        return span, record
-
-    @property
-    def spans(self) -> dict[str, ReadableSpan]:
-        """The exported spans by name; for tests in which names are unique."""
-        return {span.name: span for span in self.exporter.get_finished_spans()}
-
-
-def make_record(name: str, **fields) -> RunRecord:
-    values = {
-        "is_flow": False,
-        "run_name": f"{name}-1",
-        "parent_run_id": None,
-        "root_run_id": "r1",
-        "flow_run_id": None,
-    }
-    return RunRecord("r1", function_name=name, **(values | fields))
-
-
-def make_definition(name: str) -> Definition:
-    definition = Definition()
-    definition.name, definition.fn = name, sample
-    return definition
-
-
-def sample() -> None:
-    """Stand in for the function of every run in this module."""
 
 
 def event_names(span: ReadableSpan) -> list[str]:
@@ -124,8 +61,8 @@ def test_a_run_is_one_span_named_after_its_function(traced: Traced) -> None:
         "flowspan.run.kind": "task",
         "flowspan.run.name": "fetch-1",
         "flowspan.tags": ("a", "b"),
-        "code.function.name": f"{__name__}.sample",
-        "code.file.path": __file__,
+        "code.function.name": f"{sample.__module__}.sample",
+        "code.file.path": sample.__code__.co_filename,
         "code.line.number": sample.__code__.co_firstlineno,
         "flowspan.state.type": "COMPLETED",
         "flowspan.state.name": "Completed",
