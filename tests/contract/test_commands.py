@@ -20,13 +20,10 @@ from flowspan_service.api import limits
 from flowspan_service.app.runs import SetState
 from flowspan_service.app.sessions import CrashOpenRuns
 from flowspan_service.domain.runs import RunKind
-from flowspan_service.domain.sessions import SessionStatus
 from flowspan_service.domain.states import State, StateType
 
 if TYPE_CHECKING:
     from tests.support.harness import Harness
-
-    from flowspan_service.app.ports import UnitOfWork
 
 LARGE = b'{"x": "' + b"x" * 500_000 + b'"}'
 CANCELLING = state_pb2.STATE_TYPE_CANCELLING
@@ -163,22 +160,6 @@ def test_command_stays_with_the_owner_of_its_run(harness: Harness) -> None:
         each.goodbye()
 
 
-class _CloseOnly:
-    """Close a session as the first piece of its end does, which left an open run."""
-
-    run_ids = ()
-    weight = 1
-
-    def __init__(self, session_id: str) -> None:
-        self.session_id = session_id
-
-    def __call__(self, uow: UnitOfWork) -> None:
-        session = uow.sessions.get(self.session_id)
-        assert session is not None
-        session.status = SessionStatus.CLOSED
-        uow.sessions.save(session)
-
-
 def test_command_follows_its_run_to_another_session(harness: Harness) -> None:
     """The session of a run may have ended before its many runs have."""
     first, second = ReportStream(harness.channel), ReportStream(harness.channel)
@@ -188,7 +169,7 @@ def test_command_follows_its_run_to_another_session(harness: Harness) -> None:
     cancel(harness, run_id)
     assert told(first) == [run_id]
     first.break_off()
-    harness.store.submit(_CloseOnly(first.session_id)).result(60)
+    harness.close_without_its_runs(first.session_id)
     second.report(event)
     frames = {next(second.call).WhichOneof("frame") for _ in range(2)}
     assert frames == {"ack", "command"}

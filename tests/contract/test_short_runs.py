@@ -166,16 +166,25 @@ def test_a_cancel_that_came_first_meets_the_run_that_ended(harness: Harness, stu
     whole = report_pb2.RunCompleted(
         created=start.run_created, start_time=now(), ended=state("COMPLETED")
     )
-    owner.report(report_pb2.Event(run_completed=whole))
-    ack = next(frame.ack for frame in owner.call if frame.HasField("ack"))
+    other = ReportStream(harness.channel)
+    other.wait_for_ack(other.report(report_pb2.Event(run_completed=whole)))
+    assert answers(other.verdicts) == [
+        (1, DUPLICATE, "creation_agrees"),
+        (2, REJECTED, "another_session_has_it"),
+        (3, REJECTED, "another_session_has_it"),
+    ]
+    owner.break_off()
+    harness.close_without_its_runs(owner.session_id)
+    other.report(report_pb2.Event(run_completed=whole))
+    ack = next(frame.ack for frame in other.call if frame.HasField("ack"))
     assert answers(ack.verdicts) == [
-        (3, DUPLICATE, "creation_agrees"),
-        (4, REJECTED, "cancelling_only_ends"),
+        (4, DUPLICATE, "creation_agrees"),
+        (5, REJECTED, "cancelling_only_ends"),
     ]
     assert flow_history(harness.channel, run_id) == [
         *("Pending", "Running", "Cancelling", "Completed"),
     ]
-    owner.break_off()
+    other.break_off()
 
 
 @pytest.mark.parametrize(

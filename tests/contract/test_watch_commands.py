@@ -161,10 +161,11 @@ def test_command_that_follows_its_run_is_told(harness: Harness, client: Client) 
     client.report(created(new_id()))
     frames = client.begun()
     client.cancel(run_id)
+    stream.break_off()
+    harness.close_without_its_runs(stream.session_id)
     client.report(event)  # takes the run over
     assert told(next(frames)) == run_id
     client.report(entered(run_id, "CANCELLED"), goodbye=True)
-    stream.break_off()
 
 
 def test_stopping_service_ends_the_watch(harness: Harness, client: Client) -> None:

@@ -342,3 +342,28 @@ def test_tasks_that_a_child_submits_are_stored_when_it_ends_by_itself(
     run_code(code, home=flowspan_home, address=service.address)
     check(service)
     assert len(task_runs(service.channel)) == 1
+
+
+def test_child_does_not_end_the_run_of_its_parent(
+    service: ServiceProcess, flowspan_home: Path
+) -> None:
+    """A child that returns from the function reports in a session of its own."""
+    code = """
+        import os
+        from flowspan import flow
+
+        @flow
+        def outer():
+            pid = os.fork()
+            if pid:
+                assert os.waitpid(pid, 0)[1] == 0  # the child has reported and exited
+                return "parent"
+            raise ValueError("child")
+
+        state = outer(return_state=True)
+        print(state.type.name, flush=True)
+    """
+    output = run_code(code, home=flowspan_home, address=service.address)
+    assert output.split() == ["FAILED", "COMPLETED"]
+    (run,) = flow_runs(service.channel)
+    assert flow_history(service.channel, run.id) == ["Pending", "Running", "Completed"]

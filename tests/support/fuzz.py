@@ -118,7 +118,11 @@ class Fuzzer:
             inner.SetInParent()
             self.fill(inner, depth + 1)
             return
-        for _ in range(self.chance.choice([1, 1, 2, 5, 20])):
+        counts = [1, 1, 2, 5, 20]
+        if field.message_type is message.DESCRIPTOR:
+            # Less than one on average: a tree of messages would grow without an end.
+            counts = [*[0] * 22, *[1] * 5, 2, 2, 10]
+        for _ in range(self.chance.choice(counts)):
             self.fill(getattr(message, field.name).add(), depth + 1)
 
     def _fill_map(self, entries: Any, entry_type: Any) -> None:

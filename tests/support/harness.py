@@ -32,6 +32,7 @@ from flowspan_service.api.about import About
 from flowspan_service.api.backend import Activity, Backend
 from flowspan_service.api.services import CAPABILITIES
 from flowspan_service.app.sessions import LeaseTerms, OpenSession
+from flowspan_service.domain.sessions import SessionStatus
 from flowspan_service.loops.reaper import Reaper
 from flowspan_service.process.clock import SystemClock
 from flowspan_service.stores import open_store
@@ -85,6 +86,21 @@ class _Look:
 
     def __call__(self, uow: UnitOfWork) -> Session | None:
         return copy(uow.sessions.get(self.session_id))
+
+
+class _Close:
+    """Close a session as the first piece of its end does, which has no time for its runs."""
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        self.run_ids = ()
+        self.weight = 1
+
+    def __call__(self, uow: UnitOfWork) -> None:
+        session = uow.sessions.get(self.session_id)
+        assert session is not None
+        session.status = SessionStatus.CLOSED
+        uow.sessions.save(session)
 
 
 class _Nothing:
@@ -177,6 +193,10 @@ class Harness:
         found = self.store.submit(_Look(session_id)).result(TIMEOUT_S)
         assert found is not None
         return found
+
+    def close_without_its_runs(self, session_id: str) -> None:
+        """Close a session, which leaves its runs open as long as it takes to crash many."""
+        self.store.submit(_Close(session_id)).result(TIMEOUT_S)
 
     def connected(self) -> int:
         """Return the number of connected sessions."""
