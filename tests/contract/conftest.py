@@ -59,6 +59,7 @@ OVER_HTTP = (
     "test_logs",
     "test_report_batch",
     "test_runs",
+    "test_single_runs",
     "test_tokens",
     "test_variables",
     "test_watch",
