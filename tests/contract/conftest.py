@@ -59,6 +59,8 @@ OVER_HTTP = (
     "test_logs",
     "test_report_batch",
     "test_runs",
+    "test_single_run_callers",
+    "test_single_run_limits",
     "test_single_runs",
     "test_tokens",
     "test_variables",

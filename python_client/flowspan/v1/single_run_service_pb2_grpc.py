@@ -74,7 +74,7 @@ class SingleRunServiceServicer(object):
 
     def TouchRun(self, request, context):
         """Renew the lease of a run, store log records, and learn whether the run should stop. A run that
-        the service declared CRASHED because it fell silent goes on.
+        the service declared CRASHED because it fell silent continues.
 
         NOT_FOUND: the run was deleted. PERMISSION_DENIED (WRONG_SECRET): the token is not valid.
         FAILED_PRECONDITION (STATE_CONFLICT): the run has ended in another way.

@@ -68,7 +68,7 @@ class RunTokens:
         digits = int.from_bytes(self._derive(b"flowspan session", named, _ID_BYTES), "big")
         digits = digits & ~(0xF << 76) | _UUID_VERSION << 76
         digits = digits & ~(0x3 << 62) | 0x2 << 62
-        # It is stored as the hash of a secret, and nobody knows a secret with this hash.
+        # Stored as the hash of a secret. No client knows a secret with this hash.
         secret_hash = self._derive(b"flowspan secret", named, 32)
         return RunSession(str(UUID(int=digits)), secret_hash)
 

@@ -231,7 +231,7 @@ class TouchSingleRun(_OfRun):
     def __call__(self, uow: UnitOfWork) -> Touched:
         """Renew the lease.
 
-        A run that CRASHED because it fell silent goes on: its process is alive after all.
+        A run that CRASHED because it fell silent continues: its process is alive after all.
 
         Raises:
             NotFoundError: The run was deleted.
@@ -300,7 +300,7 @@ class FinishSingleRun(_OfRun):
 
 
 def _session_of(uow: UnitOfWork, session: RunSession) -> Session:
-    """Return the session of a run; a new one if there is none, or none any more."""
+    """Return the session of a run; a new one if it does not exist, or was forgotten."""
     found = uow.sessions.get(session.id)
     if found is not None:
         return found
