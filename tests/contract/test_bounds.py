@@ -293,6 +293,9 @@ LARGE = {
     "LabelService/SetLabels": 65 << 10,
     "SystemService/GetInfo": 65 << 10,
     "ReportService/ReportBatch": 5 * MIB,
+    "SingleRunService/StartRun": MIB + 1,
+    "SingleRunService/TouchRun": 2 * MIB + 1,
+    "SingleRunService/FinishRun": 4 * MIB + 1,
 }
 
 

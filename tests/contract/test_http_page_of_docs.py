@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.run_queries import flow_history, flow_runs, logs
 
 if TYPE_CHECKING:
     from tests.support.harness import Harness
@@ -59,3 +60,18 @@ def test_every_command_of_the_page_works(harness: Harness) -> None:
     assert b'"text":"0.5"' in b"".join(answers.values())
     (refused,) = (each for each in answers.values() if b'"code"' in each)
     assert b"is not one of" in refused
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_three_calls_report_a_run(harness: Harness) -> None:
+    (script,) = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert script.count("call ") >= 3
+    here = script.replace("127.0.0.1:4680", f"127.0.0.1:{harness.start_http()}")
+    done = subprocess.run(["sh", "-ec", here], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert '"lease":"600s"' in done.stdout
+    (run,) = flow_runs(harness.channel)
+    assert (run.flow_name, list(run.tags)) == ("nightly-backup", ["db"])
+    assert flow_history(harness.channel, run.id) == ["Pending", "Running", "Completed"]
+    assert run.state.result.data == b'{"rows": 3}'
+    assert [log.message for log in logs(harness.channel, run.id)] == ["half of it is copied"]

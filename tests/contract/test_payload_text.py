@@ -16,6 +16,7 @@ from flowspan.v1 import (
     payload_pb2,
     report_pb2,
     report_service_pb2,
+    single_run_service_pb2,
     task_run_service_pb2,
     variable_service_pb2,
 )
@@ -115,6 +116,18 @@ def in_set_variable(stubs: Stubs, payload: Payload) -> Payload:
     return stubs.variables.SetVariable(request).variable.value
 
 
+def in_start_run(stubs: Stubs, payload: Payload) -> Payload:
+    request = single_run_service_pb2.StartRunRequest(flow_name="etl", parameters=payload)
+    return stubs.single_runs.StartRun(request).flow_run.parameters
+
+
+def in_finish_run(stubs: Stubs, payload: Payload) -> Payload:
+    request = single_run_service_pb2.StartRunRequest(flow_name="etl")
+    token = stubs.single_runs.StartRun(request).token
+    finish = single_run_service_pb2.FinishRunRequest(token=token, result=payload)
+    return stubs.single_runs.FinishRun(finish).flow_run.state.result
+
+
 def in_reported_run(stubs: Stubs, payload: Payload) -> Payload:
     run_id = new_id()
     reported(stubs, created(run_id, parameters=payload))
@@ -153,6 +166,8 @@ PLACES: dict[str, Callable[[Stubs, Payload], Payload | None]] = {
     "CreateArtifactRequest.artifact.data": in_create_artifact,
     "UpdateArtifactRequest.change.data": in_update_artifact,
     "SetVariableRequest.variable.value": in_set_variable,
+    "StartRunRequest.parameters": in_start_run,
+    "FinishRunRequest.result": in_finish_run,
     f"{BATCH}.run_created.parameters": in_reported_run,
     f"{BATCH}.run_created.state.result": in_reported_first_state,
     f"{BATCH}.state_entered.state.result": in_reported_state,
@@ -164,6 +179,8 @@ IGNORED = {
     f"{BATCH}.run_created.state.result",
 }
 """The result of a state that is not COMPLETED, which has no effect."""
+JSON_ONLY = ("SetVariableRequest.", "StartRunRequest.")
+"""The requests that take no other encoding."""
 ELSEWHERE = f"{BATCH}.run_completed."
 """A place whose messages are those of other events."""
 
@@ -199,7 +216,7 @@ def test_text_is_stored_as_data(stubs: Stubs, place: str) -> None:
         assert found == Payload(encoding="json", data=text.encode())
 
 
-@pytest.mark.parametrize("place", [place for place in PLACES if not place.startswith("SetVar")])
+@pytest.mark.parametrize("place", [place for place in PLACES if not place.startswith(JSON_ONLY)])
 def test_text_of_another_encoding_is_stored_as_data(stubs: Stubs, place: str) -> None:
     found = PLACES[place](stubs, Payload(encoding="text/plain", text="a\0ö"))
     if place not in IGNORED:

@@ -44,8 +44,14 @@ if TYPE_CHECKING:
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 # Possible answers to a request with fuzzed bytes. By chance it may be valid and ask for a missing
-# object. OUT_OF_RANGE stands for a place that the database does not have (any more).
-CALM = {INVALID, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.OUT_OF_RANGE}
+# object, or show a wrong token. OUT_OF_RANGE stands for a place that the database does not have
+# (any more).
+CALM = {
+    INVALID,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.OUT_OF_RANGE,
+    grpc.StatusCode.PERMISSION_DENIED,
+}
 TIMEOUT_S = 30.0
 
 

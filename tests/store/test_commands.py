@@ -54,6 +54,26 @@ def test_commands_are_read_as_they_were_written(store: SqlStore) -> None:
     assert sorted(store.commands.sessions_with_open(asked)) == sorted([session_id, other])
 
 
+def test_last_reason_counts_commands_that_are_done(store: SqlStore) -> None:
+    run_id, session_id = new_id(), new_id()
+
+    def last(run_id: str) -> str | None:
+        return do(store, lambda uow: uow.commands.last_reason(run_id))
+
+    assert last(run_id) is None
+    add(store, a_command(run_id, session_id, number=3, reason="first"))
+    add(store, a_command(new_id(), session_id, number=9, reason="of another run"))
+    do(store, lambda uow: uow.commands.finish(run_id))
+    assert last(run_id) == "first"
+
+    def add_and_look(uow: UnitOfWork) -> str | None:
+        uow.commands.add(a_command(run_id, session_id, number=5, reason="second"))
+        return uow.commands.last_reason(run_id)
+
+    assert do(store, add_and_look) == "second"
+    assert last(run_id) == "second"
+
+
 def test_sessions_that_got_commands_after_a_commit(store: SqlStore) -> None:
     one, two, run_id = new_id(), new_id(), new_id()
     add(store, a_command(run_id, one))

@@ -21,6 +21,7 @@ from flowspan.v1 import (
     log_service_pb2_grpc,
     report_service_pb2_grpc,
     run_service_pb2_grpc,
+    single_run_service_pb2_grpc,
     system_service_pb2_grpc,
     task_run_service_pb2_grpc,
     variable_service_pb2_grpc,
@@ -266,6 +267,7 @@ class Stubs:
         self.flow_runs = flow_run_service_pb2_grpc.FlowRunServiceStub(channel)
         self.task_runs = task_run_service_pb2_grpc.TaskRunServiceStub(channel)
         self.runs = run_service_pb2_grpc.RunServiceStub(channel)
+        self.single_runs = single_run_service_pb2_grpc.SingleRunServiceStub(channel)
         self.flows = flow_service_pb2_grpc.FlowServiceStub(channel)
         self.logs = log_service_pb2_grpc.LogServiceStub(channel)
         self.reports = report_service_pb2_grpc.ReportServiceStub(channel)

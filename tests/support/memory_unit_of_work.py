@@ -288,6 +288,10 @@ class MemoryCommandWrites(_Rows):
             if each.run_id == run_id and each.done_us is None:
                 each.session_id = session_id
 
+    def last_reason(self, run_id: str) -> str | None:
+        of_run = [each for key, each in sorted(self.data.commands.items()) if key[0] == run_id]
+        return of_run[-1].reason if of_run else None
+
 
 class MemoryVerdictWrites(_Rows):
     def add(self, session_id: str, verdicts: Sequence[Verdict]) -> None:

@@ -16,6 +16,7 @@ from flowspan_service.api.services import CAPABILITIES
 from flowspan_service.api.values import microseconds, timestamp
 from flowspan_service.api.watch import WATCHED_FIELDS
 from flowspan_service.app.sessions import LeaseTerms
+from flowspan_service.app.single_runs import DEFAULT_LEASE_US
 from flowspan_service.config import load
 from flowspan_service.domain.flows import FLOW_NAMESPACE, flow_id
 from flowspan_service.domain.states import DEFAULT_NAMES, ROLLED_BACK, StateType
@@ -71,6 +72,12 @@ def test_the_bounds_of_leases(tmp_path: Path) -> None:
     assert [terms.granted(asked) for asked in (0, 1, SECOND_US, HOUR_US, HOUR_US + 1)] == [
         terms.lease_us, SECOND_US, SECOND_US, HOUR_US, HOUR_US
     ]  # fmt: skip
+
+
+def test_the_lease_of_single_runs() -> None:
+    told = comments("single_run_service.proto")
+    assert "1 s to 1 h, or 15 min if not set" in told
+    assert DEFAULT_LEASE_US == 15 * 60 * SECOND_US
 
 
 def test_times_have_microseconds() -> None:

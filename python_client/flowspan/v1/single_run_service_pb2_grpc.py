@@ -73,10 +73,11 @@ class SingleRunServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def TouchRun(self, request, context):
-        """Renew the lease of a run, store log records, and learn whether the run should stop.
+        """Renew the lease of a run, store log records, and learn whether the run should stop. A run that
+        the service declared CRASHED because it fell silent continues.
 
         NOT_FOUND: the run was deleted. PERMISSION_DENIED (WRONG_SECRET): the token is not valid.
-        FAILED_PRECONDITION (STATE_CONFLICT): the run has ended.
+        FAILED_PRECONDITION (STATE_CONFLICT): the run has ended in another way.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

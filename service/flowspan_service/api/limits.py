@@ -57,6 +57,10 @@ LABEL_VALUE = 256
 LABEL_COUNT = 64
 PARAMETERS = 512 * KIB
 LOG_MESSAGE = 256 * KIB
+RUN_LOGS = 1000
+"""The log records in a call about a single run."""
+RUN_LOGS_BYTES = MIB
+"""The text of these records, in all."""
 TRACESTATE = 512
 RESOURCE_COUNT = 64
 RESOURCE_KEY = 256
@@ -96,6 +100,12 @@ REQUESTS = {
     "SetFlowRunState": 4 * MIB,
     "SetTaskRunState": 4 * MIB,
     "ReportBatch": MAX_FRAME,
+    # Parameters, tags, labels and a resource.
+    "StartRun": MIB,
+    # The text of log records, and 300 bytes beside the text of each.
+    "TouchRun": 2 * MIB,
+    # A result or a failure, and log records.
+    "FinishRun": 4 * MIB,
 }
 """The largest requests of methods that take more than the others, before they are parsed."""
 

@@ -36,11 +36,24 @@ def run_context_of(call: Call) -> RunContext | None:
             text = run_context_in_tracestate(tracestate)
         if text is None:
             return None
+    return given_run_context(text if isinstance(text, str) else text.decode("latin-1"), field)
+
+
+def given_run_context(text: str, field: str) -> RunContext:
+    """Return the run that a text names.
+
+    Args:
+        text: The run context.
+        field: The header or field that has it.
+
+    Raises:
+        InvalidFieldError: It has the wrong form.
+    """
     try:
-        return parse_run_context(text if isinstance(text, str) else text.decode("latin-1"))
+        return parse_run_context(text)
     except BadRunContextError as error:
         raise InvalidFieldError(
             f"{field}: {error}",
-            advice='Send "r:<id of the run, 32 hex digits>;t:<id of its root>", or no such header.',
+            advice='Send "r:<id of the run, 32 hex digits>;t:<id of its root>", or nothing.',
             field=field,
         ) from None

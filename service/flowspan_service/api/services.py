@@ -16,6 +16,7 @@ from flowspan.v1 import (
     log_service_pb2,
     report_service_pb2,
     run_service_pb2,
+    single_run_service_pb2,
     system_service_pb2,
     task_run_service_pb2,
     variable_service_pb2,
@@ -30,6 +31,7 @@ from flowspan_service.api import (
     limits,
     logs,
     reports,
+    single_runs,
     system,
     task_runs,
     variables,
@@ -93,6 +95,12 @@ _SERVICES = {
     "FlowRunService": _Service(flow_run_service_pb2, flow_runs.FlowRunService, flow_runs.CHECKS),
     "TaskRunService": _Service(task_run_service_pb2, task_runs.TaskRunService, task_runs.CHECKS),
     "RunService": _Service(run_service_pb2, any_runs.RunService, any_runs.CHECKS, "get_run.v1"),
+    "SingleRunService": _Service(
+        single_run_service_pb2,
+        single_runs.SingleRunService,
+        single_runs.CHECKS,
+        "single_runs.v1",
+    ),
     "FlowService": _Service(flow_service_pb2, flows.FlowService, flows.CHECKS),
     "LogService": _Service(log_service_pb2, logs.LogService, logs.CHECKS),
     "ArtifactService": _Service(

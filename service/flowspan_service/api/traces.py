@@ -9,14 +9,24 @@ from flowspan.v1 import trace_pb2
 from flowspan_service.api import limits
 from flowspan_service.api.checks import check_hex, check_required_text, check_text, invalid, shown
 from flowspan_service.domain.errors import TooLargeError
+from flowspan_service.domain.run_context import MEMBER
 from flowspan_service.domain.runs import TraceContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from flowspan_service.api.call import Call
+
 _TRACEPARENT: Callable[[str], object] = re.compile(
     r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"
 ).fullmatch
+
+
+_SPAN: Callable[[str], re.Match[str] | None] = re.compile(
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
+).fullmatch
+"""A traceparent that names a span. Versions after 00 may have further fields."""
+_TRACESTATE: Callable[[str], object] = re.compile(r"[\x20-\x7e]*").fullmatch
 
 
 def check_trace(trace: trace_pb2.TraceContext, field: str) -> None:
@@ -27,6 +37,46 @@ def check_trace(trace: trace_pb2.TraceContext, field: str) -> None:
         )
     check_text(trace.tracestate, f"{field}.tracestate", limits.TRACESTATE)
     check_hex(trace.parent_span_id, f"{field}.parent_span_id", 16)
+
+
+def check_traceparent(text: str, field: str) -> None:
+    """Check the W3C traceparent of a span, or an empty string."""
+    if text and _normal(text) is None:
+        raise invalid(field, f"{shown(text)} is not a W3C traceparent")
+
+
+def span_of(traceparent: str, call: Call) -> tuple[str, str] | None:
+    """Return the span that started a program, as a traceparent and a tracestate; None for none.
+
+    Args:
+        traceparent: The traceparent in the request, which was checked; empty without one.
+        call: The call, whose headers name a span otherwise. As the standard demands, headers of the
+            wrong form are ignored: often they are not the caller's, but a proxy's.
+    """
+    if traceparent:
+        found = _normal(traceparent)
+        return None if found is None else (found, "")
+    header, state = call.metadata.get("traceparent"), call.metadata.get("tracestate")
+    found = _normal(header.strip()) if isinstance(header, str) else None
+    if found is None:
+        return None
+    return found, _foreign_members(state) if isinstance(state, str) else ""
+
+
+def _normal(traceparent: str) -> str | None:
+    """Return a traceparent as version 00; None if it names no span."""
+    match = _SPAN(traceparent)
+    if match is None or (match[1] == "00" and match[5]):
+        return None
+    return f"00-{match[2]}-{match[3]}-{match[4]}"
+
+
+def _foreign_members(tracestate: str) -> str:
+    """Return a tracestate without our own member, which names the caller and not the new run."""
+    members = [member.strip() for member in tracestate.split(",")]
+    kept = [member for member in members if member and member.partition("=")[0] != MEMBER]
+    text = ",".join(kept)
+    return text if len(text) <= limits.TRACESTATE and _TRACESTATE(text) else ""
 
 
 def check_resource(resource: Mapping[str, str], field: str) -> None:

@@ -57,6 +57,25 @@ def exported_by_service(trace: TraceContext | None) -> TraceContext:
     return trace if trace.exported_by_service else replace(trace, exported_by_service=True)
 
 
+def below_span(run_id: str, traceparent: str, tracestate: str) -> TraceContext:
+    """Return the context to store for a run below a span that is not a run's.
+
+    The service exports the span of the run, whose id is derived.
+
+    Args:
+        run_id: The run.
+        traceparent: The W3C traceparent of the span.
+        tracestate: The W3C tracestate of the span; may be empty.
+    """
+    _, trace_id, parent_span_id, flags = traceparent.split("-")
+    return TraceContext(
+        f"00-{trace_id}-{_span_id(run_id)}-{flags}",
+        tracestate,
+        parent_span_id,
+        exported_by_service=True,
+    )
+
+
 def is_derived(trace: TraceContext | None) -> bool:
     """Return True if the ids of a stored context follow from the ids of runs."""
     return trace is not None and not trace.traceparent
@@ -114,7 +133,7 @@ def _derived_chain(
 
 
 def _derived(node: TraceNode, above: TraceContext | None) -> TraceContext:
-    span_id = node.id.replace("-", "")[16:]
+    span_id = _span_id(node.id)
     by_service = node.trace is not None and node.trace.exported_by_service
     if above is None:
         trace_id = node.root_run_id.replace("-", "")
@@ -124,3 +143,7 @@ def _derived(node: TraceNode, above: TraceContext | None) -> TraceContext:
     _, trace_id, parent_span_id, flags = above.traceparent.split("-")
     traceparent = f"00-{trace_id}-{span_id}-{flags}"
     return TraceContext(traceparent, above.tracestate, parent_span_id, by_service)
+
+
+def _span_id(run_id: str) -> str:
+    return run_id.replace("-", "")[16:]

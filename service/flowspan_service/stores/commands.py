@@ -176,6 +176,18 @@ class CommandWrites(Buffered):
             if each.run_id == run_id and each.done_us is None:
                 each.session_id = session_id
 
+    def last_reason(self, run_id: str) -> str | None:
+        """Return the reason of the last command about a run, open or done; None without one."""
+        self._tx.flush()
+        statement = (
+            select(command.c.reason)
+            .where(command.c.run_id == run_id)
+            .order_by(command.c.number.desc())
+            .limit(1)
+        )
+        found: str | None = self._tx.connection.execute(statement).scalar()
+        return found
+
     def delete_of(self, run_ids: Sequence[str]) -> bool:
         """Delete all commands of these runs, and return False. Call it after a flush."""
         self._tx.connection.execute(delete(command).where(command.c.run_id.in_(run_ids)))

@@ -57,3 +57,7 @@ class CommandWrites(Protocol):
     def move(self, run_id: str, session_id: str) -> None:
         """Redirect the open commands of a run to the session that took it over."""
         ...
+
+    def last_reason(self, run_id: str) -> str | None:
+        """Return the reason of the last command about a run, open or done; None without one."""
+        ...

@@ -12,6 +12,7 @@ from flowspan_service.domain.runs import TraceContext
 from flowspan_service.domain.traces import (
     MAX_DEPTH,
     attempt_span_id,
+    below_span,
     exported_by_service,
     is_derived,
     trace_of,
@@ -124,3 +125,11 @@ def test_the_span_of_an_attempt_has_an_id_of_its_own() -> None:
     assert attempt_span_id(run_id(1), 3) == expected
     ids = {attempt_span_id(run_id(each), number) for each in range(9) for number in range(9)}
     assert len(ids) == 81
+
+
+def test_run_below_a_span_that_is_not_a_runs() -> None:
+    trace = below_span(run_id(5), SENT.traceparent, "vendor=x")
+    assert trace == TraceContext(
+        f"00-{'a' * 32}-8000000000000005-01", "vendor=x", "b" * 16, exported_by_service=True
+    )
+    assert not is_derived(trace)
