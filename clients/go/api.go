@@ -101,7 +101,7 @@ func OldestFirst() ListOption { return func(o *listOptions) { o.oldestFirst = tr
 
 // PageSize sets how many items are fetched at once. The default is the service's.
 func PageSize(items int) ListOption {
-	return func(o *listOptions) { o.pageSize = int32(min(max(items, 0), 10_000)) } //nolint:gosec // bounded
+	return func(o *listOptions) { o.pageSize = int32(min(max(items, 0), 10_000)) }
 }
 
 func listed(options []ListOption) listOptions {

@@ -105,7 +105,7 @@ func TestListsFetchPagesOnDemand(t *testing.T) {
 		}
 		ids = append(ids, run.GetId())
 	}
-	if len(ids) != 5 || !(ids[0] < ids[1] && ids[1] < ids[4]) {
+	if len(ids) != 5 || ids[0] >= ids[1] || ids[1] >= ids[4] {
 		t.Error(ids)
 	}
 	for run := range client.FlowRuns(ctxOf(t), filter, flowspan.PageSize(2)) {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -65,7 +66,7 @@ type Client struct {
 	closed bool
 	caps   map[string]bool
 
-	inHub atomic.Bool // registered for signals
+	inHub atomic.Bool // registered for signals, now or before
 }
 
 // Connect connects to the service and asks for its version. Close the client when you are done.
@@ -313,7 +314,7 @@ func (c *Client) resource(hostname string) map[string]string {
 	found := map[string]string{
 		"service.name": filepath.Base(os.Args[0]),
 		"host.name":    hostname,
-		"process.pid":  fmt.Sprint(os.Getpid()),
+		"process.pid":  strconv.Itoa(os.Getpid()),
 	}
 	for pair := range strings.SplitSeq(os.Getenv("OTEL_RESOURCE_ATTRIBUTES"), ",") {
 		if key, value, ok := strings.Cut(pair, "="); ok {

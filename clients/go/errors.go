@@ -102,7 +102,7 @@ func (e *CancelledError) Error() string {
 func (e *CancelledError) Unwrap() error { return e.Err }
 
 // Is reports that the error is ErrCancelled.
-func (e *CancelledError) Is(target error) bool { return target == ErrCancelled } //nolint:errorlint // the mark itself
+func (e *CancelledError) Is(target error) bool { return target == ErrCancelled }
 
 // TimeoutError is the error of a run whose attempt exceeded its timeout (see Timeout).
 type TimeoutError struct {
@@ -123,7 +123,7 @@ func (e *TimeoutError) Error() string {
 func (e *TimeoutError) Unwrap() error { return e.Err }
 
 // Is reports that the error is context.DeadlineExceeded.
-func (e *TimeoutError) Is(target error) bool { return target == context.DeadlineExceeded } //nolint:errorlint // the mark itself
+func (e *TimeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
 
 // PanicError is the panic of a task that was started with Go. Future.Wait panics with it.
 type PanicError struct {

@@ -80,7 +80,7 @@ func codeOf(pc uintptr) *flowspanpb.CodeLocation {
 	if function := runtime.FuncForPC(pc); function != nil {
 		file, line := function.FileLine(pc)
 		location.FilePath = wire.Clip(file, wire.MaxFilePath)
-		location.Line = int32(min(line, 1<<30)) //nolint:gosec // bounded
+		location.Line = int32(min(line, 1<<30))
 		location.Function = wire.Clip(function.Name(), wire.MaxName)
 	}
 	codeLocations.Store(pc, location)

@@ -174,11 +174,11 @@ func (c *call) attempt(now int64, body func(context.Context) error) (out outcome
 		}
 		if value := recover(); value != nil {
 			out = outcome{panicked: true, value: value, stack: debug.Stack()}
-			r.awaitChildren()
+			_ = r.awaitChildren() // the first panic is the one that continues
 			return
 		}
 		// runtime.Goexit: nothing after this function runs in this goroutine.
-		r.awaitChildren()
+		_ = r.awaitChildren() // the goroutine ends, whatever its tasks do
 		r.end(&wire.State{
 			Type: flowspanpb.StateType_STATE_TYPE_CRASHED, Name: "Crashed",
 			Message: "The goroutine ended in the function (runtime.Goexit).", TimeNanos: r.client.clock.Now(),

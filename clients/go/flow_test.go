@@ -183,14 +183,14 @@ func TestFailuresHaveTheirCauses(t *testing.T) {
 }
 
 func failureText(failure *flowspanpb.Failure) string {
-	text := failure.GetType() + "(" + failure.GetMessage() + ")"
+	texts := []string{failure.GetType() + "(" + failure.GetMessage() + ")"}
 	if cause := failure.GetCause(); cause != nil {
-		text += " <- " + failureText(cause)
+		texts[0] += " <- " + failureText(cause)
 	}
 	for _, other := range failure.GetOtherCauses() {
-		text += " + " + failureText(other)
+		texts = append(texts, failureText(other))
 	}
-	return text
+	return strings.Join(texts, " + ")
 }
 
 func TestVeryLongFailuresAreStored(t *testing.T) {

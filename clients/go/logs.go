@@ -70,7 +70,7 @@ func NewLogHandler(next slog.Handler, options ...LogOption) slog.Handler {
 		option(h)
 	}
 	h.attrs = slog.NewTextHandler(&h.text.Buffer, &slog.HandlerOptions{
-		Level: slog.Level(-1 << 30), //nolint:gosec // everything
+		Level: slog.Level(-1 << 30), // everything
 		ReplaceAttr: func(groups []string, attr slog.Attr) slog.Attr {
 			isBuiltIn := attr.Key == slog.TimeKey || attr.Key == slog.LevelKey || attr.Key == slog.MessageKey
 			if len(groups) == 0 && isBuiltIn && isBuiltInValue(attr) {

@@ -136,15 +136,3 @@ func helper(ctx context.Context, name, address string, env ...string) *exec.Cmd 
 	command.Stderr = os.Stderr
 	return command
 }
-
-// eventually waits until a condition holds.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for !condition() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not in time: %s", what)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}

@@ -3,7 +3,7 @@ package flowspan_test
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -13,9 +13,9 @@ import (
 )
 
 // startService starts a service of the test's own, which it may kill.
-func startService(t *testing.T, arguments ...string) *testservice.Service {
+func startService(t *testing.T) *testservice.Service {
 	t.Helper()
-	own := testservice.New(t.TempDir(), arguments...)
+	own := testservice.New(t.TempDir())
 	if err := own.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestAKilledServiceLosesNothing(t *testing.T) {
 					return 0, err
 				}
 			}
-			if _, err := flowspan.Task(ctx, fmt.Sprint(n), nothing); err != nil {
+			if _, err := flowspan.Task(ctx, strconv.Itoa(n), nothing); err != nil {
 				return 0, err
 			}
 			if n%100 == 0 {

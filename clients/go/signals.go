@@ -63,7 +63,7 @@ func notify(signals chan os.Signal) {
 func (h *hub) remove(client *Client) {
 	h.mu.Lock()
 	delete(h.clients, client)
-	client.inHub.Store(false)
+	client.inHub.Store(true) // a closed client never comes back
 	var stopped chan struct{}
 	if len(h.clients) == 0 && h.signals != nil {
 		signal.Stop(h.signals)

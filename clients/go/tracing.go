@@ -277,7 +277,7 @@ func (r *Run) spanIDs(ctx context.Context) (traceID, spanID string) {
 
 // attemptSpanID returns the id of the span of an attempt after the first (see trace.proto).
 func attemptSpanID(run uuid7.ID, attempt int32) [8]byte {
-	data := binary.BigEndian.AppendUint32(run[:], uint32(attempt)) //nolint:gosec // never negative
+	data := binary.BigEndian.AppendUint32(run[:], uint32(attempt))
 	sum := sha256.Sum256(data)
 	return [8]byte(sum[:8])
 }

@@ -277,9 +277,9 @@ func (j *joiner) add(record *LogRecord) *LogRecord {
 	if j.pieces == nil {
 		j.pieces = map[pieceKey][]*LogRecord{}
 	}
-	pieces := append(j.pieces[key], record)
+	j.pieces[key] = append(j.pieces[key], record)
+	pieces := j.pieces[key]
 	if len(pieces) < int(count) {
-		j.pieces[key] = pieces
 		return nil
 	}
 	delete(j.pieces, key)

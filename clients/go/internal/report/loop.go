@@ -229,7 +229,7 @@ func (l *link) serve() error {
 	default:
 		cancel()
 	}
-	<-received
+	_ = <-received // the receiver has ended; err says why
 	return err
 }
 

@@ -102,7 +102,7 @@ func (o *outbox) frame(maxEvents int64, maxBytes, hardBytes int) (parts [][]byte
 	from, to := c.span(index)
 	if int(to-from)+frameOverhead > hardBytes {
 		o.replace(next)
-		from, to = c.span(index)
+		from, _ = c.span(index)
 		tooLarge = next
 	}
 	limit := min(int64(len(c.ends)-index), maxEvents, chunkEvents)

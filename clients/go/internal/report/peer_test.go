@@ -46,7 +46,8 @@ type peer struct {
 	hellos      []*flowspanpb.Hello
 	heartbeats  int
 	goodbyes    int
-	commands    chan *flowspanpb.Command
+	// commands are sent after each Welcome.
+	commands []*flowspanpb.Command
 }
 
 func (p *peer) Report(stream grpc.BidiStreamingServer[flowspanpb.ReportRequest, flowspanpb.ReportResponse]) error {
@@ -63,6 +64,11 @@ func (p *peer) Report(stream grpc.BidiStreamingServer[flowspanpb.ReportRequest, 
 	p.mu.Unlock()
 	if err := stream.Send(&flowspanpb.ReportResponse{Frame: &flowspanpb.ReportResponse_Welcome{Welcome: welcome}}); err != nil {
 		return err
+	}
+	for _, command := range p.commands {
+		if err := stream.Send(&flowspanpb.ReportResponse{Frame: &flowspanpb.ReportResponse_Command{Command: command}}); err != nil {
+			return err
+		}
 	}
 	next := welcome.GetResumeAfter() + 1
 	for {
@@ -369,10 +375,14 @@ func TestTheOutboxIsBounded(t *testing.T) {
 	}
 }
 
-func TestVerdictsAndUnknownFrames(t *testing.T) {
+func TestVerdictsAndCommands(t *testing.T) {
 	var mu sync.Mutex
 	var cancelled []string
-	p := &peer{}
+	p := &peer{commands: []*flowspanpb.Command{
+		{Id: "1", Command: &flowspanpb.Command_Drain{Drain: &flowspanpb.Drain{}}},
+		{Id: "2"}, // of a kind that this client does not know
+		{Id: "3", Command: &flowspanpb.Command_CancelRun{CancelRun: &flowspanpb.CancelRun{RunId: "d", Reason: "asked"}}},
+	}}
 	p.welcome.Verdicts = []*flowspanpb.Verdict{
 		{Sequence: 0, RunId: "acked before", Kind: flowspanpb.VerdictKind_VERDICT_KIND_ABORT},
 		{Sequence: 1, RunId: "a", Kind: flowspanpb.VerdictKind_VERDICT_KIND_ABORT, Rule: "x", Reason: "gone"},
@@ -390,7 +400,7 @@ func TestVerdictsAndUnknownFrames(t *testing.T) {
 	flushed(t, session)
 	mu.Lock()
 	defer mu.Unlock()
-	if !slices.Equal(cancelled, []string{"a: gone (x)"}) {
+	if !slices.Equal(cancelled, []string{"a: gone (x)", "d: asked"}) {
 		t.Error(cancelled)
 	}
 }

@@ -21,7 +21,6 @@ const (
 	StoreUnavailable = "STORE_UNAVAILABLE"
 	SessionTakenOver = "SESSION_TAKEN_OVER"
 	WrongSecret      = "WRONG_SECRET"
-	TokenOutOfRange  = "TOKEN_OUT_OF_RANGE"
 )
 
 // Details is what an error of a call says.
