@@ -37,7 +37,10 @@ type (
 	ServiceInfo = flowspanpb.GetInfoResponse
 )
 
-const capabilityCancel = "cancel.v1"
+const (
+	capabilityCancel = "cancel.v1"
+	capabilityGetRun = "get_run.v1"
+)
 
 // IsTerminal reports whether a state ends a run.
 func IsTerminal(state *State) bool {
@@ -86,6 +89,25 @@ func (c *Client) GetFlowRun(ctx context.Context, id string) (*FlowRun, error) {
 func (c *Client) GetTaskRun(ctx context.Context, id string) (*TaskRun, error) {
 	answer, err := c.taskRuns().GetTaskRun(ctx, &flowspanpb.GetTaskRunRequest{Id: id})
 	return answer.GetTaskRun(), err
+}
+
+// GetRun returns the run with an id, if it is not known whether a flow or a task ran: the other one is
+// nil. Services without the capability "get_run.v1" are asked twice.
+func (c *Client) GetRun(ctx context.Context, id string) (*FlowRun, *TaskRun, error) {
+	can, err := c.can(ctx, capabilityGetRun)
+	if err != nil {
+		return nil, nil, err
+	}
+	if can {
+		answer, err := flowspanpb.NewRunServiceClient(c.conn).GetRun(ctx, &flowspanpb.GetRunRequest{Id: id})
+		return answer.GetFlowRun(), answer.GetTaskRun(), err
+	}
+	flow, err := c.GetFlowRun(ctx, id)
+	if !IsNotFound(err) {
+		return flow, nil, err
+	}
+	task, err := c.GetTaskRun(ctx, id)
+	return nil, task, err
 }
 
 // ListOption is an option of the lists of runs, artifacts and logs.
@@ -285,6 +307,18 @@ func (c *Client) CreateArtifact(ctx context.Context, artifact *Artifact) (*Artif
 
 func (c *Client) artifacts() flowspanpb.ArtifactServiceClient {
 	return flowspanpb.NewArtifactServiceClient(c.conn)
+}
+
+// UpdateArtifact changes the data of an artifact, as JSON.
+func (c *Client) UpdateArtifact(ctx context.Context, id string, value any) (*Artifact, error) {
+	data, err := toJSON(value)
+	if err != nil {
+		return nil, configError("the data of the artifact: %v", err)
+	}
+	answer, err := c.artifacts().UpdateArtifact(ctx, &flowspanpb.UpdateArtifactRequest{
+		Change: &flowspanpb.ArtifactChange{Id: id, Data: jsonPayload(data)},
+	})
+	return answer.GetArtifact(), err
 }
 
 // GetArtifact returns an artifact by its id.

@@ -200,6 +200,49 @@ func TestWatchSeesEveryTransition(t *testing.T) {
 	same(t, seen, []string{"Running", "end", "Pending true", "Running false", "Completed false", "Completed false"})
 }
 
+func TestGetRunFindsBothKinds(t *testing.T) {
+	client := connect(t)
+	var flow, task *flowspan.Run
+	if _, err := flowspan.Flow(ctxOf(t), client, "either", func(ctx context.Context) (int, error) {
+		flow = current(ctx)
+		return flowspan.Task(ctx, "either", func(ctx context.Context) (int, error) { task = current(ctx); return 0, nil })
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if run, none, err := client.GetRun(ctxOf(t), flow.ID()); err != nil || run.GetId() != flow.ID() || none != nil {
+		t.Error(run, none, err)
+	}
+	if none, run, err := client.GetRun(ctxOf(t), task.ID()); err != nil || run.GetId() != task.ID() || none != nil {
+		t.Error(run, none, err)
+	}
+	if _, _, err := client.GetRun(ctxOf(t), client.NewRunID()); !flowspan.IsNotFound(err) {
+		t.Error(err)
+	}
+}
+
+func TestAWatchCanBeFiltered(t *testing.T) {
+	client := connect(t)
+	ctx, stop := context.WithCancel(ctxOf(t))
+	defer stop()
+	for event, err := range client.Watch(ctx, "", flowspan.ActiveOnly(), flowspan.FlowRunsOnly(), flowspan.WatchOnly(&flowspan.RunFilter{FunctionNames: []string{t.Name()}})) {
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case event.SnapshotEnd:
+			for _, name := range []string{"another", t.Name()} {
+				if _, err := flowspan.Flow(ctx, client, name, nothing); err != nil {
+					t.Fatal(err)
+				}
+			}
+		case event.FlowRun.GetFlowName() != t.Name():
+			t.Fatal(event)
+		}
+		if event.Change != nil {
+			break
+		}
+	}
+}
+
 func TestVariablesAndArtifacts(t *testing.T) {
 	client := connect(t)
 	if _, err := client.SetVariable(ctxOf(t), "go-limit", map[string]int{"n": 3}, "x"); err != nil {
@@ -250,6 +293,9 @@ func TestVariablesAndArtifacts(t *testing.T) {
 	}
 	if _, err := flowspan.Markdown(ctxOf(t), "x"); err == nil {
 		t.Error("an artifact outside runs")
+	}
+	if updated, err := client.UpdateArtifact(ctxOf(t), latest.GetId(), "new"); err != nil || string(updated.GetData().GetData()) != `"new"` {
+		t.Error(updated, err)
 	}
 	if err := client.DeleteArtifact(ctxOf(t), latest.GetId()); err != nil {
 		t.Error(err)

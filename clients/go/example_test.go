@@ -94,12 +94,9 @@ func ExampleClient_FlowRuns() {
 		StateTypes:    []flowspanpb.StateType{flowspanpb.StateType_STATE_TYPE_FAILED},
 	}
 	for run, err := range client.FlowRuns(ctx, failed) {
-		if err != nil {
-			log.Fatal(err)
-		}
-		fmt.Println(run.GetFlowName(), run.GetState().GetName(), run.GetState().GetMessage())
+		fmt.Println(run.GetFlowName(), run.GetState().GetName(), run.GetState().GetMessage(), err)
 	}
-	// Output: listed Failed no luck
+	// Output: listed Failed no luck <nil>
 }
 
 func ExampleError() {

@@ -80,7 +80,7 @@ func TestRunsAreSpansOfTheSDK(t *testing.T) {
 func attributes(pairs []attribute.KeyValue) map[string]string {
 	found := map[string]string{}
 	for _, pair := range pairs {
-		found[string(pair.Key)] = pair.Value.Emit()
+		found[string(pair.Key)] = pair.Value.String()
 	}
 	return found
 }

@@ -56,6 +56,18 @@ func FlowRunsOnly() WatchOption {
 	return func(r *flowspanpb.WatchRequest) { r.FlowRunsOnly = true }
 }
 
+// WatchOnly leaves out runs that a filter does not select. Only fields about what never changes are
+// allowed. Services without the capability "watch_filters.v1" ignore it.
+func WatchOnly(filter *RunFilter) WatchOption {
+	return func(r *flowspanpb.WatchRequest) { r.Filter = filter }
+}
+
+// ActiveOnly begins with the runs that have not ended, and not with all. Services without the
+// capability "watch_filters.v1" ignore it.
+func ActiveOnly() WatchOption {
+	return func(r *flowspanpb.WatchRequest) { r.Snapshot = flowspanpb.SnapshotScope_SNAPSHOT_SCOPE_ACTIVE }
+}
+
 // Watch follows a run and all runs that it called, until it has ended; with an empty id, all runs,
 // without an end. It yields the current runs, SnapshotEnd, and then every transition in the order of
 // the commits, without gaps or duplicates.

@@ -36,10 +36,10 @@ const (
 	// INVALID_ARGUMENT: a required field is missing, or a field has an invalid value.
 	ErrorReason_ERROR_REASON_INVALID_FIELD ErrorReason = 1
 	// INVALID_ARGUMENT: a field or the message exceeds its limit, or the message has too many fields.
-	// A request has at most 64 KiB; a request that lists or counts runs or artifacts, or sets a
-	// variable, 256 KiB; one with an artifact 2 MiB; one with a state 4 MiB; a report 4 MiB and
-	// 64 KiB (see Welcome.max_frame_bytes). gRPC itself refuses messages above 8 MiB, with
-	// RESOURCE_EXHAUSTED and without ErrorInfo: never send that message again.
+	// A request has at most 64 KiB; a request that lists, counts or watches runs, lists artifacts, or
+	// sets a variable, 256 KiB; one with an artifact 2 MiB; one with a state 4 MiB; a Hello 160 KiB; a
+	// report 4 MiB and 160 KiB (see Welcome.max_frame_bytes). gRPC itself refuses messages above 8 MiB,
+	// with RESOURCE_EXHAUSTED and without ErrorInfo: never send that message again.
 	ErrorReason_ERROR_REASON_TOO_LARGE ErrorReason = 2
 	// INVALID_ARGUMENT: the page token or resume token is from another database or another query.
 	ErrorReason_ERROR_REASON_BAD_TOKEN ErrorReason = 3

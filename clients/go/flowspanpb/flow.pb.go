@@ -26,7 +26,10 @@ const (
 // run.
 type Flow struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Output only. A UUID (version 5) derived from the name, so that every client can compute it.
+	// Output only. A UUID (version 5) derived from the UTF-8 bytes of the name, so that every client can
+	// compute it. The namespace is 6f3b7d62-2f7b-5a0e-9d5c-0c9a1f5b7a10, in bytes
+	// 6f 3b 7d 62 2f 7b 5a 0e 9d 5c 0c 9a 1f 5b 7a 10. The id of the flow "etl" is
+	// 8099f7e0-4e67-5a22-b013-76268a82d660.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The name, unique within the service. At most 256 bytes.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`

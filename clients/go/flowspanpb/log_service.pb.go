@@ -369,8 +369,8 @@ func (x *TailLogsRequest) GetMessageContains() string {
 // A frame of TailLogs.
 type TailLogsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The records, ordered by position. Empty in a keep-alive, which is sent every 15 s without a
-	// record.
+	// The records, ordered by position. Empty in a keep-alive, which follows whenever nothing was sent
+	// for 15 s.
 	Logs []*LogRecord `protobuf:"bytes,1,rep,name=logs,proto3" json:"logs,omitempty"`
 	// The position to resume after this frame (see TailLogsRequest.after_position). It can be greater
 	// than that of the last record, because records that the filter left out count as well. Services

@@ -34,7 +34,7 @@ type LogServiceClient interface {
 	ListLogs(ctx context.Context, in *ListLogsRequest, opts ...grpc.CallOption) (*ListLogsResponse, error)
 	// Follow log records: first the existing ones, then new ones as they arrive. The stream ends when
 	// the run is in a terminal state and all its records were sent. After a broken connection, resume
-	// with after_position.
+	// with after_position. The headers of the response are sent at once.
 	// NOT_FOUND: the run does not exist. OUT_OF_RANGE: the database has no record at after_position,
 	// for example because a backup was restored.
 	TailLogs(ctx context.Context, in *TailLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TailLogsResponse], error)
@@ -88,7 +88,7 @@ type LogServiceServer interface {
 	ListLogs(context.Context, *ListLogsRequest) (*ListLogsResponse, error)
 	// Follow log records: first the existing ones, then new ones as they arrive. The stream ends when
 	// the run is in a terminal state and all its records were sent. After a broken connection, resume
-	// with after_position.
+	// with after_position. The headers of the response are sent at once.
 	// NOT_FOUND: the run does not exist. OUT_OF_RANGE: the database has no record at after_position,
 	// for example because a backup was restored.
 	TailLogs(*TailLogsRequest, grpc.ServerStreamingServer[TailLogsResponse]) error

@@ -33,9 +33,9 @@ type Payload struct {
 	// if it is not: NaN and Infinity are not JSON), or a name that the clients of a project agree on.
 	// At most 64 bytes.
 	//
-	// JSON is nested at most 500 levels deep, and its integers have at most 4300 digits. Reports are
-	// exempt from both limits, because clients of version 0.1 may exceed them and would lose a whole
-	// batch. A service may store such a value without checking it.
+	// JSON is nested at most 500 levels deep. Reports are exempt from this limit, because clients of
+	// version 0.1 may exceed it and would lose a whole batch. A service may store such a value without
+	// checking it.
 	Encoding string `protobuf:"bytes,1,opt,name=encoding,proto3" json:"encoding,omitempty"`
 	// Optional. The encoded value. At most 1 MiB. Larger values belong in a result storage.
 	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`

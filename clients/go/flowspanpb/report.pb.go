@@ -98,7 +98,8 @@ type Hello struct {
 	// names are ignored.
 	Capabilities []string `protobuf:"bytes,7,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
 	// Optional. The lease that the client requests instead of the service's default. Thin clients
-	// that call rarely request a longer one. The service enforces its own limits.
+	// that call rarely request a longer one. The service grants 1 s to 1 h: a request outside is
+	// raised or lowered to that. Welcome and the answers of ReportBatch have the granted lease.
 	Lease *durationpb.Duration `protobuf:"bytes,8,opt,name=lease,proto3" json:"lease,omitempty"`
 	// True if this is not the process of the session, but one that delivers what that process left
 	// behind.
@@ -264,7 +265,7 @@ type Welcome struct {
 	// The maximum size of a serialized batch, in bytes. A frame (see max_frame_bytes) is a few bytes
 	// larger than its batch.
 	MaxBatchBytes int64 `protobuf:"varint,2,opt,name=max_batch_bytes,json=maxBatchBytes,proto3" json:"max_batch_bytes,omitempty"`
-	// The maximum number of events in flight: sent but not yet acknowledged.
+	// The maximum number of events in flight: sent but not yet acknowledged. Counted in sequences.
 	MaxUnackedEvents int64 `protobuf:"varint,3,opt,name=max_unacked_events,json=maxUnackedEvents,proto3" json:"max_unacked_events,omitempty"`
 	// How long the session lives after its last frame. If there is nothing else to send, send a
 	// Heartbeat each third of this time.
@@ -608,16 +609,23 @@ func (x *RunCreated) GetLabels() map[string]string {
 	return nil
 }
 
-// A short run from its creation to its end, in one event instead of three. It has the same effect as
-// RunCreated, StateEntered with RUNNING at `start_time`, and StateEntered with `ended`, one after the
-// other: three transitions, the same rules. If a rule objects to one of the three, the rest is not
-// applied, and the event has that verdict. Services without the capability "run_completed.v1" do not
-// know it.
+// A short run from its creation to its end, in one event that stands for three: RunCreated,
+// StateEntered with RUNNING at `start_time`, and StateEntered with `ended`, both of attempt 1. It has
+// the same effect as these three, one after the other: three transitions, the same rules, the same
+// verdicts. Two things differ. If the run is not created, and was not created before with the same
+// content, the states are not considered, and there is one verdict. And if the last state is not a
+// terminal one that the service knows, nothing is applied.
+//
+// It takes three sequences, like the events that it stands for, and the verdicts on its parts have
+// these sequences. So a client may send it, and resend the three events to a service that does not
+// know it, or the other way round. Services without the capability "run_completed.v1" do not know it,
+// and a client must not send it to them: they would count one sequence.
 type RunCompleted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The run, with its first state.
 	Created *RunCreated `protobuf:"bytes,1,opt,name=created,proto3" json:"created,omitempty"`
-	// Required. The time when the run entered RUNNING (see State.time).
+	// Required. The time when the run entered RUNNING (see State.time). The name of that state is
+	// "Running", and it has no message.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// Required. The terminal state.
 	Ended         *State `protobuf:"bytes,3,opt,name=ended,proto3" json:"ended,omitempty"`
@@ -881,7 +889,7 @@ type Event_ArtifactChanged struct {
 }
 
 type Event_RunCompleted struct {
-	// A run was created, ran and ended.
+	// A run was created, ran and ended. Takes three sequences.
 	RunCompleted *RunCompleted `protobuf:"bytes,6,opt,name=run_completed,json=runCompleted,proto3,oneof"`
 }
 
@@ -903,7 +911,8 @@ type Batch struct {
 	// Required. The sequence of the first event. Sequences start at 1 for each session and have no
 	// gaps. If some events of a batch are already stored, the service skips these.
 	FirstSequence int64 `protobuf:"varint,1,opt,name=first_sequence,json=firstSequence,proto3" json:"first_sequence,omitempty"`
-	// Required. The events. Their sequences count up from first_sequence.
+	// Required. The events. Their sequences count up from first_sequence. Each event takes one, except
+	// run_completed, which takes three.
 	Events        []*Event `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -21,13 +21,14 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// A run whose result another run took as an argument.
+// A run whose result another run took as an argument, or that it waited for.
 type RunInput struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The id of the run that gave the result. The service does not check that it exists.
 	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
 	// Required. The name of the parameter that got the result. A result that was inside an argument
-	// counts for that argument. At most 256 bytes.
+	// counts for that argument. "wait_for" if the run only waited for the other one. At most 256
+	// bytes.
 	Parameter     string `protobuf:"bytes,2,opt,name=parameter,proto3" json:"parameter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

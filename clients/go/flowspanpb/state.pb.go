@@ -23,7 +23,8 @@ const (
 )
 
 // The type of a state. The service's rules decide by the type which transitions are legal. The name
-// (see State.name) is for people and can be more specific.
+// (see State.name) is for people and can be more specific. The comment of each type lists the names
+// that clients of every language use; the first one is the default. docs/states.md says when.
 //
 // The terminal types are COMPLETED, FAILED, CANCELLED and CRASHED.
 type StateType int32
@@ -32,22 +33,31 @@ const (
 	// Not set. Never stored. A request with it is refused with INVALID_ARGUMENT.
 	StateType_STATE_TYPE_UNSPECIFIED StateType = 0
 	// Runs later: waiting for its scheduled time or a retry delay.
+	// Names: "Scheduled", "AwaitingRetry".
 	StateType_STATE_TYPE_SCHEDULED StateType = 1
 	// Accepted and about to run: waiting for its inputs, a thread or a worker.
+	// Names: "Pending", "NotReady".
 	StateType_STATE_TYPE_PENDING StateType = 2
 	// User code is running.
+	// Names: "Running", "Retrying".
 	StateType_STATE_TYPE_RUNNING StateType = 3
 	// Suspended by a user. Can be resumed.
+	// Names: "Paused".
 	StateType_STATE_TYPE_PAUSED StateType = 4
 	// Cancellation was requested, and the code has not stopped yet.
+	// Names: "Cancelling".
 	StateType_STATE_TYPE_CANCELLING StateType = 5
 	// Terminal: the code returned.
+	// Names: "Completed", "Cached", "RolledBack".
 	StateType_STATE_TYPE_COMPLETED StateType = 6
 	// Terminal: the code raised, timed out, or returned a failed state.
+	// Names: "Failed", "TimedOut".
 	StateType_STATE_TYPE_FAILED StateType = 7
 	// Terminal: the code was stopped on request.
+	// Names: "Cancelled", "NotReady".
 	StateType_STATE_TYPE_CANCELLED StateType = 8
 	// Terminal: the process that ran the code is gone, or its infrastructure failed.
+	// Names: "Crashed".
 	StateType_STATE_TYPE_CRASHED StateType = 9
 )
 
@@ -121,7 +131,8 @@ type State struct {
 	// The time when the state was entered, by the reporter's clock, in microseconds: finer digits are
 	// dropped. If not set, the time when the service received the state, by its own clock. Services
 	// without the capability "clocks.v1" require it in reports. Ignored by SetFlowRunState, which uses
-	// the service's clock.
+	// the service's clock. In answers, the times of all states of a run are on one clock, which is
+	// usually that of the client that created the run: others are moved to it (see docs/states.md).
 	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
 	// Optional, only with type SCHEDULED. The time at which the run should continue.
 	ScheduledTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=scheduled_time,json=scheduledTime,proto3" json:"scheduled_time,omitempty"`

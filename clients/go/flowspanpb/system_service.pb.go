@@ -113,8 +113,11 @@ type GetInfoResponse struct {
 	// reached. Empty if there is no problem. While it is set, the standard health service reports
 	// NOT_SERVING.
 	DatabaseProblem string `protobuf:"bytes,22,opt,name=database_problem,json=databaseProblem,proto3" json:"database_problem,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The address of the service over HTTP, such as "http://127.0.0.1:4680". Empty if nothing is served
+	// over HTTP. The host is the one that the service listens on, such as 0.0.0.0.
+	HttpAddress   string `protobuf:"bytes,23,opt,name=http_address,json=httpAddress,proto3" json:"http_address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetInfoResponse) Reset() {
@@ -301,12 +304,19 @@ func (x *GetInfoResponse) GetDatabaseProblem() string {
 	return ""
 }
 
+func (x *GetInfoResponse) GetHttpAddress() string {
+	if x != nil {
+		return x.HttpAddress
+	}
+	return ""
+}
+
 var File_flowspan_v1_system_service_proto protoreflect.FileDescriptor
 
 const file_flowspan_v1_system_service_proto_rawDesc = "" +
 	"\n" +
 	" flowspan/v1/system_service.proto\x12\vflowspan.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x10\n" +
-	"\x0eGetInfoRequest\"\xa2\b\n" +
+	"\x0eGetInfoRequest\"\xc5\b\n" +
 	"\x0fGetInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12%\n" +
 	"\x0eschema_version\x18\x02 \x01(\tR\rschemaVersion\x12\x1a\n" +
@@ -334,7 +344,8 @@ const file_flowspan_v1_system_service_proto_rawDesc = "" +
 	"\fidle_timeout\x18\x13 \x01(\v2\x19.google.protobuf.DurationR\vidleTimeout\x12>\n" +
 	"\rlongest_write\x18\x14 \x01(\v2\x19.google.protobuf.DurationR\flongestWrite\x12K\n" +
 	"\x14longest_recent_write\x18\x15 \x01(\v2\x19.google.protobuf.DurationR\x12longestRecentWrite\x12)\n" +
-	"\x10database_problem\x18\x16 \x01(\tR\x0fdatabaseProblem2Z\n" +
+	"\x10database_problem\x18\x16 \x01(\tR\x0fdatabaseProblem\x12!\n" +
+	"\fhttp_address\x18\x17 \x01(\tR\vhttpAddress2Z\n" +
 	"\rSystemService\x12I\n" +
 	"\aGetInfo\x12\x1b.flowspan.v1.GetInfoRequest\x1a\x1c.flowspan.v1.GetInfoResponse\"\x03\x90\x02\x01BH\n" +
 	"\x0fdev.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\vFlowspan.V1b\x06proto3"

@@ -23,7 +23,8 @@ const (
 )
 
 // The service's answer to a reported or requested transition. It is data, not an error of the call,
-// because one call can carry transitions of many runs.
+// because one call can carry transitions of many runs. Rules give verdicts; a malformed field, a
+// missing object or an unavailable service gives the call a status (see ErrorReason).
 type VerdictKind int32
 
 const (

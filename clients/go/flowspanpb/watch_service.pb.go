@@ -29,7 +29,8 @@ const (
 	SnapshotScope_SNAPSHOT_SCOPE_UNSPECIFIED SnapshotScope = 0
 	// All runs.
 	SnapshotScope_SNAPSHOT_SCOPE_ALL SnapshotScope = 1
-	// The runs that are not in a terminal state.
+	// The runs that are not in a terminal state. Costs the same however many runs have ended. A run
+	// that is not among them can change later: a failed run is retried. Get it then.
 	SnapshotScope_SNAPSHOT_SCOPE_ACTIVE SnapshotScope = 2
 	// No runs: the marker comes first, with a run_count of 0, and then the changes.
 	SnapshotScope_SNAPSHOT_SCOPE_NONE SnapshotScope = 3
@@ -84,18 +85,20 @@ type WatchRequest struct {
 	// Optional. The root of the tree to watch: this run and all runs that it called. If empty, all
 	// runs.
 	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
-	// Optional. A resume token from an earlier watch of the same run_id.
+	// Optional. A resume token from an earlier watch of the same run_id and the same filter.
 	ResumeToken string `protobuf:"bytes,2,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
 	// True to watch flow runs only.
 	FlowRunsOnly bool `protobuf:"varint,3,opt,name=flow_runs_only,json=flowRunsOnly,proto3" json:"flow_runs_only,omitempty"`
 	// True to skip the snapshot. The marker comes first, with a run_count of 0, and then the changes.
 	ChangesOnly bool `protobuf:"varint,4,opt,name=changes_only,json=changesOnly,proto3" json:"changes_only,omitempty"`
-	// Optional. The runs of the snapshot. Services without the capability "watch_filters.v1" ignore it.
+	// Optional. The runs of the snapshot. INVALID_ARGUMENT with changes_only, unless it is
+	// SNAPSHOT_SCOPE_NONE. Services without the capability "watch_filters.v1" ignore it.
 	Snapshot SnapshotScope `protobuf:"varint,5,opt,name=snapshot,proto3,enum=flowspan.v1.SnapshotScope" json:"snapshot,omitempty"`
 	// Optional. The runs to watch. Only fields about what never changes are allowed: function_names,
 	// tags, parent_run_id, root_run_id, flow_run_id, top_level_only, created_after, created_before and
-	// run_name. Others fail with INVALID_ARGUMENT. A resume token belongs to its filter. Services
-	// without the capability "watch_filters.v1" ignore it.
+	// run_name. Others fail with INVALID_ARGUMENT. A resume token belongs to its filter: with another
+	// one, it fails with INVALID_ARGUMENT (BAD_TOKEN). The order of values makes no difference.
+	// Services without the capability "watch_filters.v1" ignore it.
 	Filter        *RunFilter `protobuf:"bytes,6,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -173,7 +176,8 @@ func (x *WatchRequest) GetFilter() *RunFilter {
 	return nil
 }
 
-// A frame of Watch: a part of the snapshot, the marker at its end, or a change.
+// A frame of Watch: a part of the snapshot, the marker at its end, a change, or a keep-alive.
+// Clients ignore a frame whose item they do not know, except for its token.
 type WatchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The content.

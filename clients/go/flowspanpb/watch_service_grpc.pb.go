@@ -30,15 +30,17 @@ const (
 type WatchServiceClient interface {
 	// Watch runs. The stream starts with the current runs (the snapshot) and a marker, followed by
 	// every later transition in commit order, without gaps or duplicates. With a resume token there
-	// is no snapshot: the stream continues from the point where the token was issued.
+	// is no snapshot: the stream continues from the point where the token was issued. The headers of
+	// the response are sent at once, so a client knows that the watch has begun.
 	//
 	// A watch of a single run ends when the run is in a terminal state and all changes were sent.
-	// NOT_FOUND: the run does not exist. INVALID_ARGUMENT: an invalid token. OUT_OF_RANGE: a token
-	// from another database, or from a state that this one no longer has because a backup was
-	// restored. Start again without a token.
+	// NOT_FOUND: the run does not exist. INVALID_ARGUMENT: an invalid token, or a field of the filter
+	// that a watch does not have. OUT_OF_RANGE: a token from another database, or from a state that
+	// this one no longer has because a backup was restored. Start again without a token.
 	//
-	// While there is nothing to send, a keep-alive follows every 15 s. It has the resume token, too, so
-	// that a client can resume after changes that its filter left out.
+	// After the snapshot, a keep-alive follows whenever nothing was sent for 15 s. It has a resume
+	// token, so that a client can resume after the changes that its filter left out. Services without
+	// the capability "watch_filters.v1" send none.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
 }
 
@@ -77,15 +79,17 @@ type WatchService_WatchClient = grpc.ServerStreamingClient[WatchResponse]
 type WatchServiceServer interface {
 	// Watch runs. The stream starts with the current runs (the snapshot) and a marker, followed by
 	// every later transition in commit order, without gaps or duplicates. With a resume token there
-	// is no snapshot: the stream continues from the point where the token was issued.
+	// is no snapshot: the stream continues from the point where the token was issued. The headers of
+	// the response are sent at once, so a client knows that the watch has begun.
 	//
 	// A watch of a single run ends when the run is in a terminal state and all changes were sent.
-	// NOT_FOUND: the run does not exist. INVALID_ARGUMENT: an invalid token. OUT_OF_RANGE: a token
-	// from another database, or from a state that this one no longer has because a backup was
-	// restored. Start again without a token.
+	// NOT_FOUND: the run does not exist. INVALID_ARGUMENT: an invalid token, or a field of the filter
+	// that a watch does not have. OUT_OF_RANGE: a token from another database, or from a state that
+	// this one no longer has because a backup was restored. Start again without a token.
 	//
-	// While there is nothing to send, a keep-alive follows every 15 s. It has the resume token, too, so
-	// that a client can resume after changes that its filter left out.
+	// After the snapshot, a keep-alive follows whenever nothing was sent for 15 s. It has a resume
+	// token, so that a client can resume after the changes that its filter left out. Services without
+	// the capability "watch_filters.v1" send none.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
 	mustEmbedUnimplementedWatchServiceServer()
 }

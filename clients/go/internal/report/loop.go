@@ -229,7 +229,7 @@ func (l *link) serve() error {
 	default:
 		cancel()
 	}
-	_ = <-received // the receiver has ended; err says why
+	<-received //nolint:errcheck // the receiver has ended; err says why
 	return err
 }
 
