@@ -147,13 +147,17 @@ func newClient(settings config, where target) (*Client, error) {
 
 func (c *Client) dialOptions() []grpc.DialOption {
 	security := insecure.NewCredentials()
+	authority := c.target.authority()
 	if c.config.tls != nil {
 		security = credentials.NewTLS(c.config.tls)
+		if c.config.tls.ServerName != "" {
+			authority = c.config.tls.ServerName
+		}
 	}
 	return []grpc.DialOption{
 		grpc.WithTransportCredentials(security),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.target.dial(ctx) }),
-		grpc.WithAuthority(c.target.authority()),
+		grpc.WithAuthority(authority),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
 			MinConnectTimeout: connectTimeout,

@@ -59,8 +59,7 @@ func WithToken(token string) Option {
 	return func(c *config) { c.token = token }
 }
 
-// WithTimeout bounds a call with one answer, if its context has no earlier deadline. The default is
-// 30 s.
+// WithTimeout bounds a call with one answer whose context has no deadline. The default is 30 s.
 func WithTimeout(timeout time.Duration) Option {
 	return func(c *config) { c.timeout = timeout }
 }

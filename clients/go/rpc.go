@@ -51,8 +51,11 @@ func (c *Client) authorize(ctx context.Context) (context.Context, error) {
 func (c *Client) unary(
 	ctx context.Context, method string, request, answer any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption,
 ) error {
-	ctx, cancel := context.WithTimeout(ctx, c.config.timeout)
-	defer cancel()
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.config.timeout)
+		defer cancel()
+	}
 	if err := c.readYourWrites(ctx); err != nil {
 		return err
 	}
