@@ -35,17 +35,18 @@ type StartRunRequest struct {
 	RunName string `protobuf:"bytes,3,opt,name=run_name,json=runName,proto3" json:"run_name,omitempty"`
 	// Optional. The run that started the program, as in the environment variable FLOWSPAN_RUN. If
 	// empty, the header "flowspan-run" of the call, and then the member "flowspan" of the header
-	// "tracestate", are used.
+	// "tracestate", are used. It must not name the run itself.
 	RunContext string `protobuf:"bytes,4,opt,name=run_context,json=runContext,proto3" json:"run_context,omitempty"`
 	// Optional. The arguments: one object, with the encoding "json". At most 512 KiB.
 	Parameters *Payload `protobuf:"bytes,5,opt,name=parameters,proto3" json:"parameters,omitempty"`
 	// Optional. Tags. At most 64, of at most 256 bytes each.
 	Tags []string `protobuf:"bytes,6,rep,name=tags,proto3" json:"tags,omitempty"`
 	// Optional. The W3C traceparent of the span that started the program. If empty, the header
-	// "traceparent" of the call is used, and then the span of the run that run_context names.
+	// "traceparent" of the call is used (with its "tracestate"; a header of the wrong form is
+	// ignored), and then the span of the run that run_context names.
 	Traceparent string `protobuf:"bytes,7,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	// Optional. How long the run lives without a call before it is CRASHED: 1 s to 1 h, or 15 min if
-	// not set.
+	// not set. The service grants the nearest lease that it allows.
 	Lease *durationpb.Duration `protobuf:"bytes,8,opt,name=lease,proto3" json:"lease,omitempty"`
 	// Optional. The version of the code. At most 256 bytes.
 	Version string `protobuf:"bytes,9,opt,name=version,proto3" json:"version,omitempty"`
@@ -55,7 +56,8 @@ type StartRunRequest struct {
 	Labels map[string]string `protobuf:"bytes,11,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Optional. Where the code stands.
 	Code *CodeLocation `protobuf:"bytes,12,opt,name=code,proto3" json:"code,omitempty"`
-	// Optional. The resource of the run's span, as in Hello.
+	// Optional. The resource of the run's span, as in Hello. Without a "service.name", the name of the
+	// flow is used.
 	Resource      map[string]string `protobuf:"bytes,13,rep,name=resource,proto3" json:"resource,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -268,7 +270,8 @@ func (x *StartRunResponse) GetLease() *durationpb.Duration {
 // A log record of the run.
 type RunLog struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The text. At most 256 KiB.
+	// Required. The text. At most 256 KiB: divide a longer text into several records. NUL characters
+	// are stored as the symbol "␀".
 	Message string `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
 	// Optional. The severity. INFO if not set.
 	Level LogLevel `protobuf:"varint,2,opt,name=level,proto3,enum=flowspan.v1.LogLevel" json:"level,omitempty"`
@@ -345,9 +348,9 @@ type TouchRunRequest struct {
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// Optional. Log records. At most 1000, and 1 MiB in all.
 	Logs []*RunLog `protobuf:"bytes,2,rep,name=logs,proto3" json:"logs,omitempty"`
-	// Optional. A number that the caller counts up with each call that has logs, from 1. The logs of a
-	// number that is already stored are not stored again, so that a call can be repeated. Without
-	// it, they are.
+	// Optional. A number that the caller counts up with each call that has logs, from 1. It may leave
+	// numbers out. The logs of a number up to the greatest one that is already stored are not stored
+	// again, so that a call can be repeated. Without a number, they are.
 	Number        int64 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -483,7 +486,8 @@ type FinishRunRequest struct {
 	Outcome isFinishRunRequest_Outcome `protobuf_oneof:"outcome"`
 	// Optional. The last log records, as in TouchRun.
 	Logs []*RunLog `protobuf:"bytes,5,rep,name=logs,proto3" json:"logs,omitempty"`
-	// Optional. The message of the state, for people. At most 32 KiB.
+	// Optional. The message of the state, for people. At most 32 KiB. If empty, a FAILED run has the
+	// type and the message of its failure.
 	Message string `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
 	// Optional. The number of this call, as in TouchRun.
 	Number        int64 `protobuf:"varint,7,opt,name=number,proto3" json:"number,omitempty"`

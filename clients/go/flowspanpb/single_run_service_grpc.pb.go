@@ -39,10 +39,11 @@ type SingleRunServiceClient interface {
 	// FAILED_PRECONDITION (STATE_CONFLICT): the run that the context names is being cancelled, or was
 	// deleted.
 	StartRun(ctx context.Context, in *StartRunRequest, opts ...grpc.CallOption) (*StartRunResponse, error)
-	// Renew the lease of a run, store log records, and learn whether the run should stop.
+	// Renew the lease of a run, store log records, and learn whether the run should stop. A run that
+	// the service declared CRASHED because it fell silent continues.
 	//
 	// NOT_FOUND: the run was deleted. PERMISSION_DENIED (WRONG_SECRET): the token is not valid.
-	// FAILED_PRECONDITION (STATE_CONFLICT): the run has ended.
+	// FAILED_PRECONDITION (STATE_CONFLICT): the run has ended in another way.
 	TouchRun(ctx context.Context, in *TouchRunRequest, opts ...grpc.CallOption) (*TouchRunResponse, error)
 	// End a run. Idempotent: a run that has ended this way is returned again. A run that the service
 	// declared CRASHED because it fell silent ends as the request says.
@@ -105,10 +106,11 @@ type SingleRunServiceServer interface {
 	// FAILED_PRECONDITION (STATE_CONFLICT): the run that the context names is being cancelled, or was
 	// deleted.
 	StartRun(context.Context, *StartRunRequest) (*StartRunResponse, error)
-	// Renew the lease of a run, store log records, and learn whether the run should stop.
+	// Renew the lease of a run, store log records, and learn whether the run should stop. A run that
+	// the service declared CRASHED because it fell silent continues.
 	//
 	// NOT_FOUND: the run was deleted. PERMISSION_DENIED (WRONG_SECRET): the token is not valid.
-	// FAILED_PRECONDITION (STATE_CONFLICT): the run has ended.
+	// FAILED_PRECONDITION (STATE_CONFLICT): the run has ended in another way.
 	TouchRun(context.Context, *TouchRunRequest) (*TouchRunResponse, error)
 	// End a run. Idempotent: a run that has ended this way is returned again. A run that the service
 	// declared CRASHED because it fell silent ends as the request says.
