@@ -35,7 +35,7 @@ $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
 endef
 
 .PHONY: help setup lock gen gen-check fmt lint lint-proto types test test-prefect test-jaeger check demo serve soak \
-	bench bench-peers release-proto clean
+	bench bench-peers bench-clients client-go release-proto clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -134,6 +134,13 @@ bench: $(INSTALLED) ## Run the benchmarks; ARGS=--json for machine-readable outp
 
 bench-peers: $(INSTALLED) ## Run them with Prefect and DBOS as well, each in its own environment
 	$(BIN)/python -m benchmarks.peers $(ARGS)
+
+# Builds the linter once, in minutes.
+client-go: $(INSTALLED) ## Check and test the Go client
+	@cd clients/go && ./check.sh $(ARGS)
+
+bench-clients: $(INSTALLED) ## Measure the clients in other languages; one line of JSON per figure
+	@cd clients/go && go run ./benchmarks $(ARGS)
 
 clean: ## Remove all build results and environments
 	rm -rf $(VENV) $(GEN_VENV) .build build dist .pytest_cache .ruff_cache .mypy_cache \

@@ -1,0 +1,117 @@
+// Command benchmarks measures the client against a real service, and prints one line of JSON for each
+// figure.
+//
+//	go run ./benchmarks
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"time"
+
+	"flowspan.dev/go"
+	"flowspan.dev/go/internal/testservice"
+)
+
+const transitionsOfTask = 3
+
+type figure struct {
+	Client string  `json:"client"`
+	Figure string  `json:"figure"`
+	Value  float64 `json:"value"`
+	Unit   string  `json:"unit"`
+	Count  int     `json:"count"`
+}
+
+func main() {
+	tasks := flag.Int("tasks", 200_000, "tasks in the measurement of throughput")
+	flag.Parse()
+	if err := measure(*tasks); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func measure(tasks int) (err error) {
+	home, err := os.MkdirTemp("", "flowspan-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(home)) }()
+	service := testservice.New(home)
+	if err := service.Start(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, service.Stop()) }()
+	ctx := context.Background()
+	client, err := flowspan.Connect(ctx, flowspan.WithAddress(service.Address), flowspan.WithFlushTimeout(time.Minute))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, client.Close(ctx)) }()
+	if err := throughput(ctx, client, min(tasks, 10_000), false); err != nil { // warm up
+		return err
+	}
+	if err := throughput(ctx, client, tasks, true); err != nil {
+		return err
+	}
+	return overhead(ctx, client)
+}
+
+// throughput runs tasks that do nothing, one after the other, until all are stored.
+func throughput(ctx context.Context, client *flowspan.Client, tasks int, shown bool) error {
+	began := time.Now()
+	_, err := flowspan.Flow(ctx, client, "throughput", func(ctx context.Context) (int, error) {
+		for range tasks {
+			if _, err := flowspan.Task(ctx, "nothing", nothing); err != nil {
+				return 0, err
+			}
+		}
+		return 0, client.Flush(ctx)
+	})
+	if err != nil || !shown {
+		return err
+	}
+	rate := float64(tasks*transitionsOfTask) / time.Since(began).Seconds()
+	return show(figure{"go", "acked_transitions_per_second", rate, "1/s", tasks * transitionsOfTask})
+}
+
+// overhead measures what a task costs its caller, while the outbox has space.
+func overhead(ctx context.Context, client *flowspan.Client) error {
+	const tasks, rounds = 2_000, 10
+	best := time.Duration(1 << 62)
+	_, err := flowspan.Flow(ctx, client, "overhead", func(ctx context.Context) (int, error) {
+		for range rounds {
+			began := time.Now()
+			for range tasks {
+				if _, err := flowspan.Task(ctx, "nothing", nothing); err != nil {
+					return 0, err
+				}
+			}
+			best = min(best, time.Since(began))
+			if err := client.Flush(ctx); err != nil {
+				return 0, err
+			}
+		}
+		return 0, nil
+	})
+	if err != nil {
+		return err
+	}
+	return show(figure{"go", "task_overhead", float64(best.Nanoseconds()) / tasks / 1000, "µs", tasks})
+}
+
+func nothing(context.Context) (int, error) { return 0, nil }
+
+func show(one figure) error {
+	data, err := json.Marshal(one)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Println(string(data))
+	return err
+}
