@@ -167,7 +167,7 @@ public final class Core implements Reporter.Listener {
         LOG.debug("The process is ending already", alreadyShuttingDown);
       }
     }
-    crashOpenRuns(reason);
+    crashOpenRuns(reason, removeHook);
     long dropped = reporter.takeDroppedLogs();
     if (dropped > 0) {
       LOG.warn("{} log records were dropped, because the service did not take them.", dropped);
@@ -176,12 +176,15 @@ public final class Core implements Reporter.Listener {
     connection.close();
   }
 
-  private void crashOpenRuns(String reason) {
+  /** Ends all open runs, those below first. A process that ends does not interrupt its threads. */
+  private void crashOpenRuns(String reason, boolean interrupt) {
     List<RunScope> scopes = new ArrayList<>(open.values());
     scopes.sort(Comparator.comparingInt(RunScope::depth).reversed());
     for (RunScope scope : scopes) {
       scope.end(StateType.STATE_TYPE_CRASHED, "Crashed", reason, null, null);
-      scope.cancel(reason);
+    }
+    if (interrupt) { // only now: a run that is interrupted ends by itself, and as CANCELLED
+      scopes.forEach(scope -> scope.cancel(reason));
     }
   }
 

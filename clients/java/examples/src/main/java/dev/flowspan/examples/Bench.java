@@ -4,14 +4,16 @@ import dev.flowspan.ClientOptions;
 import dev.flowspan.FlowspanClient;
 import dev.flowspan.Run;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
-import java.util.ArrayList;
-import java.util.List;
 
-/** Measures the client against the service of FLOWSPAN_ADDRESS. Prints one line of JSON a figure. */
+/**
+ * Measures the client against the service of FLOWSPAN_ADDRESS. Prints one line of JSON a figure.
+ */
 public final class Bench {
   private static final int WARM_UP_TASKS = 20_000;
   private static final int TASKS = 100_000;
@@ -28,6 +30,7 @@ public final class Bench {
       tasks(client, WARM_UP_TASKS);
       client.flush(TIMEOUT);
 
+      long cpu = cpuNanos();
       long start = System.nanoTime();
       long returned = tasks(client, TASKS);
       if (!client.flush(TIMEOUT)) {
@@ -36,9 +39,19 @@ public final class Bench {
       double seconds = (System.nanoTime() - start) / 1e9;
       print("acked_transitions_per_second", TASKS * TRANSITIONS / seconds, "1/s");
       print("task_call", returned / 1e3 / TASKS, "us");
+      print("task_cpu", (cpuNanos() - cpu) / 1e3 / TASKS, "us");
 
       parallel(client);
     }
+  }
+
+  /** Returns the CPU time of this process, which other load changes least. */
+  private static long cpuNanos() {
+    return ProcessHandle.current()
+        .info()
+        .totalCpuDuration()
+        .map(Duration::toNanos)
+        .orElseThrow(() -> new IllegalStateException("This system tells no CPU times."));
   }
 
   private static long tasks(FlowspanClient client, int count) {
