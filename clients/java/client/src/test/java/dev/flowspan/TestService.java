@@ -53,7 +53,7 @@ public final class TestService implements AutoCloseable {
     all.addAll(arguments);
     ProcessBuilder builder = new ProcessBuilder(all);
     builder.environment().keySet().removeIf(name -> name.startsWith("OTEL_"));
-    builder.environment().put("FLOWSPAN_HTTP_PORT", "0");
+    builder.environment().put("FLOWSPAN_HTTP_PORT", "off");
     builder.redirectErrorStream(true);
     builder.redirectOutput(ProcessBuilder.Redirect.appendTo(home.resolve("log").toFile()));
     Files.deleteIfExists(home.resolve("service.json"));
@@ -78,7 +78,7 @@ public final class TestService implements AutoCloseable {
             .getAsJsonObject()
             .getAsJsonArray("addresses")) {
       String text = address.getAsString();
-      if (!text.startsWith("unix:")) {
+      if (!text.startsWith("unix:") && !text.contains("://")) {
         port = Integer.parseInt(text.substring(text.lastIndexOf(':') + 1));
       }
     }

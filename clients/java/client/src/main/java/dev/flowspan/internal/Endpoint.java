@@ -101,20 +101,28 @@ public record Endpoint(String host, int port, String path) {
   private static List<Endpoint> published(Path home) {
     List<Endpoint> endpoints = new ArrayList<>();
     try {
-      JsonElement file = JsonParser.parseString(Files.readString(home.resolve("service.json")));
-      for (JsonElement address : file.getAsJsonObject().getAsJsonArray("addresses")) {
-        endpoints.add(parse(address.getAsString(), home.resolve("service.json").toString()));
+      Path path = home.resolve("service.json");
+      JsonElement file = JsonParser.parseString(Files.readString(path));
+      JsonElement addresses = file.isJsonObject() ? file.getAsJsonObject().get("addresses") : null;
+      if (addresses != null && addresses.isJsonArray()) {
+        for (JsonElement address : addresses.getAsJsonArray()) {
+          addPublished(endpoints, address, path);
+        }
       }
-    } catch (IOException
-        | JsonParseException
-        | IllegalStateException
-        | NullPointerException
-        | ClassCastException
-        | UnsupportedOperationException
-        | FlowspanException unusable) {
-      return endpoints; // no local service, or a file that it did not write whole
+    } catch (IOException | JsonParseException unusable) {
+      return List.of(); // no local service, or a file that it did not write whole
     }
     return endpoints;
+  }
+
+  private static void addPublished(List<Endpoint> endpoints, JsonElement address, Path path) {
+    if (address.isJsonPrimitive()) {
+      try {
+        endpoints.add(parse(address.getAsString(), path.toString()));
+      } catch (FlowspanException unknown) {
+        return; // an address of a kind that a newer service publishes
+      }
+    }
   }
 
   private boolean isReachable() {
