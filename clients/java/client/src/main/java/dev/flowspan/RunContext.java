@@ -11,8 +11,8 @@ import java.util.regex.Pattern;
 /**
  * A run in another process that starts a run here, with the trace that both belong to.
  *
- * @param runId the id of the run, a UUID
- * @param rootRunId the id of the run at the top of its tree
+ * @param runId the id of the run, a UUID; empty if only the trace is known
+ * @param rootRunId the id of the run at the top of its tree; empty with the run
  * @param traceparent the W3C trace context of its span; empty if unknown
  * @param tracestate the W3C tracestate, without the member of flowspan; empty if there is none
  */
@@ -56,7 +56,8 @@ public record RunContext(String runId, String rootRunId, String traceparent, Str
    * {@code flowspan} of {@code tracestate}, with the trace context.
    *
    * @param header returns the value of the header with a lower-case name, or null
-   * @return the context; empty if the call names no run, or names it in a malformed way
+   * @return the context; empty if the call has neither a run nor a trace. A malformed one is
+   *     ignored
    */
   public static Optional<RunContext> fromHeaders(UnaryOperator<String> header) {
     return read(header.apply(HEADER), header.apply("traceparent"), header.apply("tracestate"));
@@ -75,23 +76,36 @@ public record RunContext(String runId, String rootRunId, String traceparent, Str
   private static Optional<RunContext> read(String run, String traceparent, String tracestate) {
     String state = tracestate == null ? "" : tracestate.strip();
     String text = run == null || run.isBlank() ? memberOf(state) : run;
-    if (text.isEmpty()) {
+    String parent = traceparent == null ? "" : traceparent.strip();
+    boolean traced = TRACEPARENT.matcher(parent).matches();
+    RunContext context = parseOrNull(text);
+    if (context == null && !traced) {
       return Optional.empty();
     }
+    return Optional.of(
+        new RunContext(
+            context == null ? "" : context.runId,
+            context == null ? "" : context.rootRunId,
+            traced ? parent : "",
+            traced ? others(state) : ""));
+  }
+
+  private static RunContext parseOrNull(String text) {
     try {
-      RunContext context = parse(text);
-      String parent = traceparent == null ? "" : traceparent.strip();
-      boolean valid = TRACEPARENT.matcher(parent).matches();
-      return Optional.of(
-          new RunContext(
-              context.runId, context.rootRunId, valid ? parent : "", valid ? others(state) : ""));
+      return text.isEmpty() ? null : parse(text);
     } catch (IllegalArgumentException malformed) {
-      return Optional.empty();
+      return null;
     }
   }
 
-  /** Returns the text of the context, as {@code FLOWSPAN_RUN} and {@code flowspan-run} carry it. */
+  /**
+   * Returns the text of the context, as {@code FLOWSPAN_RUN} and {@code flowspan-run} carry it; may
+   * be empty.
+   */
   public String text() {
+    if (runId.isEmpty()) {
+      return "";
+    }
     String text = "r:" + runId.replace("-", "");
     return rootRunId.equals(runId) ? text : text + ";t:" + rootRunId.replace("-", "");
   }
@@ -99,10 +113,15 @@ public record RunContext(String runId, String rootRunId, String traceparent, Str
   /** Returns the headers for an outgoing call, with lower-case names. */
   public Map<String, String> headers() {
     Map<String, String> headers = new LinkedHashMap<>();
-    headers.put(HEADER, text());
+    if (!runId.isEmpty()) {
+      headers.put(HEADER, text());
+    }
     if (!traceparent.isEmpty()) {
       headers.put("traceparent", traceparent);
-      headers.put("tracestate", withMember());
+      String state = withMember();
+      if (!state.isEmpty()) {
+        headers.put("tracestate", state);
+      }
     }
     return headers;
   }
@@ -110,15 +129,23 @@ public record RunContext(String runId, String rootRunId, String traceparent, Str
   /** Returns the environment variables for a child process. */
   public Map<String, String> environ() {
     Map<String, String> environ = new LinkedHashMap<>();
-    environ.put(VARIABLE, text());
+    if (!runId.isEmpty()) {
+      environ.put(VARIABLE, text());
+    }
     if (!traceparent.isEmpty()) {
       environ.put("TRACEPARENT", traceparent);
-      environ.put("TRACESTATE", withMember());
+      String state = withMember();
+      if (!state.isEmpty()) {
+        environ.put("TRACESTATE", state);
+      }
     }
     return environ;
   }
 
   private String withMember() {
+    if (runId.isEmpty()) {
+      return tracestate;
+    }
     String member = MEMBER + text();
     boolean fits =
         !tracestate.isEmpty() && member.length() + 1 + tracestate.length() <= MAX_TRACESTATE_BYTES;

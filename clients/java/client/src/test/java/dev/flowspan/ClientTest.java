@@ -559,6 +559,25 @@ class ClientTest {
   }
 
   @Test
+  void aTraceWithoutARunIsThatOfATopLevelRun() throws Exception {
+    String traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    AtomicReference<String> id = new AtomicReference<>();
+    client.flow(
+        "continued",
+        RunOptions.create().parent(new RunContext("", "", traceparent, "")),
+        run -> {
+          id.set(run.id());
+          return null;
+        });
+    flush();
+    FlowRun stored = client.flowRuns().get(id.get());
+    assertEquals("", stored.getParentRunId());
+    assertEquals(id.get(), stored.getRootRunId());
+    assertEquals(traceparent.substring(0, 35), stored.getTrace().getTraceparent().substring(0, 35));
+    assertEquals("b7ad6b7169203331", stored.getTrace().getParentSpanId());
+  }
+
+  @Test
   void aClosedClientEndsOpenRunsAndRefusesNewOnes() throws Exception {
     FlowspanClient other = service.connect();
     AtomicReference<String> id = new AtomicReference<>();

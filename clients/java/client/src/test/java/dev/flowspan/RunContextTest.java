@@ -62,4 +62,11 @@ class RunContextTest {
     assertTrue(RunContext.fromEnviron(Map.of("FLOWSPAN_RUN", "bad")).isEmpty());
     assertTrue(RunContext.fromEnviron(Map.of()).isEmpty());
   }
+
+  @Test
+  void aTraceWithoutARunIsContinued() {
+    RunContext context = RunContext.fromEnviron(Map.of("TRACEPARENT", TRACEPARENT)).orElseThrow();
+    assertEquals(new RunContext("", "", TRACEPARENT, ""), context);
+    assertEquals(Map.of("traceparent", TRACEPARENT), context.headers());
+  }
 }

@@ -83,7 +83,7 @@ public final class Core implements Reporter.Listener {
   private static RunContext inheritedFrom(Map<String, String> environ) {
     String text = environ.getOrDefault(RunContext.VARIABLE, "");
     RunContext context = RunContext.fromEnviron(environ).orElse(null);
-    if (context == null && !text.isBlank()) {
+    if (!text.isBlank() && (context == null || context.runId().isEmpty())) {
       LOG.warn("FLOWSPAN_RUN=\"{}\" is malformed and ignored.", Text.shortened(text, 200));
     }
     return context;

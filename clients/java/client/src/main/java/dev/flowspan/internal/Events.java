@@ -67,7 +67,7 @@ final class Events {
                     .setTime(ProcessClock.timestamp(ProcessClock.now())));
     if (scope.parent != null) {
       created.setParentRunId(scope.parent.id());
-    } else if (scope.remote != null) {
+    } else if (scope.remote != null && !scope.remote.runId().isEmpty()) {
       created.setParentRunId(scope.remote.runId());
     }
     if (!scope.isFlow()) {

@@ -75,8 +75,8 @@ public final class RunScope implements Run {
       throw new IllegalArgumentException("The name of a flow or task is empty; give it one.");
     }
     depth = parent == null ? 0 : parent.depth + 1;
-    rootRunId =
-        parent != null ? parent.rootRunId : this.remote != null ? this.remote.rootRunId() : id;
+    boolean isBelow = this.remote != null && !this.remote.runId().isEmpty();
+    rootRunId = parent != null ? parent.rootRunId : isBelow ? this.remote.rootRunId() : id;
     flowRunId = isFlow() ? id : parent == null ? "" : parent.flowRunId;
     name = options.name().isEmpty() ? defaultName() : options.name();
     span =
