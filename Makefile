@@ -35,7 +35,7 @@ $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
 endef
 
 .PHONY: help setup lock gen gen-check fmt lint lint-proto types test test-prefect test-jaeger check demo serve soak \
-	bench bench-peers bench-clients client-go release-proto clean
+	bench bench-peers bench-clients client-go client-java client-typescript release-proto clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -116,6 +116,9 @@ test-prefect: ## Run tests/migrating on the real Prefect: 3.8.8 and the newest
 test-jaeger: $(INSTALLED) ## Run the tests with a real Jaeger (found, or built with Go in minutes)
 	@scripts/build-jaeger.sh > /dev/null || test $$? -eq 3 # 3: neither Jaeger nor Go, so the tests are skipped
 	$(BIN)/pytest -m jaeger $(ARGS)
+
+client-java: $(INSTALLED) ## Check and test the Java client (needs Java 17)
+	cd clients/java && ./mvnw --quiet --batch-mode verify
 
 soak: $(INSTALLED) ## Run flows while everything fails: make soak ARGS="--minutes 10 --db postgresql --seed 1"
 	$(BIN)/python -m tests.soak $(ARGS)

@@ -1,0 +1,28 @@
+package dev.flowspan.internal;
+
+import com.google.protobuf.Timestamp;
+import java.time.Instant;
+
+/** The wall clock as of the start of the process, advanced by the monotonic clock. */
+public final class ProcessClock {
+  // A clock that is set back must not let a run end before it began.
+  private static final Instant START = Instant.now();
+  private static final long START_NANOS = System.nanoTime();
+
+  private ProcessClock() {}
+
+  /** Returns the current time, in microseconds. It never goes back. */
+  public static Instant now() {
+    long nanos = System.nanoTime() - START_NANOS;
+    Instant now = START.plusNanos(nanos);
+    return now.minusNanos(now.getNano() % 1000);
+  }
+
+  /** Returns a time as a message. */
+  public static Timestamp timestamp(Instant time) {
+    return Timestamp.newBuilder()
+        .setSeconds(time.getEpochSecond())
+        .setNanos(time.getNano())
+        .build();
+  }
+}

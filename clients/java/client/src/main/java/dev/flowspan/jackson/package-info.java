@@ -1,0 +1,2 @@
+/** JSON by Jackson, an optional dependency. */
+package dev.flowspan.jackson;

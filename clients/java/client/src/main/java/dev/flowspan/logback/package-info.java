@@ -1,0 +1,2 @@
+/** The log appender for Logback, an optional dependency. */
+package dev.flowspan.logback;

@@ -1,0 +1,149 @@
+package dev.flowspan;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.flowspan.v1.FlowRun;
+import dev.flowspan.v1.RunFilter;
+import dev.flowspan.v1.StateType;
+import dev.flowspan.v1.TaskRun;
+import io.opentelemetry.api.common.AttributeKey;
+import io.opentelemetry.api.trace.StatusCode;
+import io.opentelemetry.sdk.OpenTelemetrySdk;
+import io.opentelemetry.sdk.testing.exporter.InMemorySpanExporter;
+import io.opentelemetry.sdk.trace.SdkTracerProvider;
+import io.opentelemetry.sdk.trace.data.SpanData;
+import io.opentelemetry.sdk.trace.export.SimpleSpanProcessor;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicReference;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Kills, restarts and signals with the real service, and its spans. */
+@Timeout(180)
+class FaultTest {
+  private static final Duration TIMEOUT = Duration.ofSeconds(60);
+  @TempDir Path folder;
+
+  @Test
+  void aKilledServiceLosesNothing() throws Exception {
+    AtomicReference<String> id = new AtomicReference<>();
+    try (TestService service = new TestService(folder.resolve("home"));
+        FlowspanClient client = service.connect()) {
+      client.flow(
+          "survivor",
+          run -> {
+            id.set(run.id());
+            for (int index = 0; index < 300; index++) {
+              run.task("step", task -> null);
+              if (index == 100) {
+                service.kill();
+              } else if (index == 200) {
+                service.start();
+              }
+            }
+            return null;
+          });
+      assertTrue(client.flush(TIMEOUT));
+      RunFilter filter = RunFilter.newBuilder().setFlowRunId(id.get()).build();
+      assertEquals(Map.of(StateType.STATE_TYPE_COMPLETED, 300L), client.taskRuns().count(filter));
+      FlowRun flow = client.flowRuns().get(id.get());
+      assertEquals(StateType.STATE_TYPE_COMPLETED, flow.getState().getType());
+      assertEquals(3, flow.getTransitionCount());
+    }
+  }
+
+  @Test
+  void aSignalledProcessReportsItsRunsAsCrashed() throws Exception {
+    try (TestService service = new TestService(folder.resolve("home"));
+        FlowspanClient client = service.connect()) {
+      ProcessBuilder builder =
+          new ProcessBuilder(
+              Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+              "-cp",
+              System.getProperty("java.class.path"),
+              CrashProgram.class.getName());
+      builder.environment().put("FLOWSPAN_ADDRESS", service.address());
+      builder.environment().remove("FLOWSPAN_RUN");
+      builder.redirectError(ProcessBuilder.Redirect.INHERIT);
+      Process program = builder.start();
+      try (BufferedReader output =
+          new BufferedReader(
+              new InputStreamReader(program.getInputStream(), StandardCharsets.UTF_8))) {
+        String id = output.readLine();
+        program.destroy(); // SIGTERM
+        assertTrue(program.waitFor(60, TimeUnit.SECONDS));
+        assertEquals(143, program.exitValue());
+        FlowRun flow = client.flowRuns().get(id);
+        assertEquals(StateType.STATE_TYPE_CRASHED, flow.getState().getType());
+        assertTrue(flow.getState().getMessage().contains("SIGTERM"));
+        RunFilter filter = RunFilter.newBuilder().setFlowRunId(id).build();
+        for (TaskRun task : client.taskRuns().list(filter)) {
+          assertEquals(StateType.STATE_TYPE_CRASHED, task.getState().getType());
+        }
+      } finally {
+        program.destroyForcibly().waitFor();
+      }
+    }
+  }
+
+  @Test
+  void anSdkMakesTheSpansOfRuns() throws Exception {
+    InMemorySpanExporter exporter = InMemorySpanExporter.create();
+    try (SdkTracerProvider provider =
+            SdkTracerProvider.builder()
+                .addSpanProcessor(SimpleSpanProcessor.create(exporter))
+                .build();
+        TestService service = new TestService(folder.resolve("home"))) {
+      OpenTelemetrySdk sdk = OpenTelemetrySdk.builder().setTracerProvider(provider).build();
+      AtomicReference<String> id = new AtomicReference<>();
+      try (FlowspanClient client = FlowspanClient.connect(service.options().openTelemetry(sdk))) {
+        client.flow(
+            "traced",
+            run -> {
+              id.set(run.id());
+              return run.task(
+                  "flaky",
+                  Retries.of(1),
+                  task -> {
+                    if (task.attempt() == 1) {
+                      throw new IOException("no");
+                    }
+                    return null;
+                  });
+            });
+        assertTrue(client.flush(TIMEOUT));
+        Map<String, SpanData> spans = new HashMap<>();
+        List<SpanData> finished = exporter.getFinishedSpanItems();
+        finished.forEach(span -> spans.putIfAbsent(span.getName(), span));
+        assertEquals(4, finished.size());
+        SpanData flow = spans.get("traced");
+        SpanData task = spans.get("flaky");
+        SpanData attempt = spans.get("flaky attempt");
+        assertEquals(flow.getSpanId(), task.getParentSpanId());
+        assertEquals(task.getSpanId(), attempt.getParentSpanId());
+        assertEquals(StatusCode.ERROR, attempt.getStatus().getStatusCode());
+        assertEquals(StatusCode.UNSET, task.getStatus().getStatusCode());
+        assertEquals(id.get(), flow.getAttributes().get(AttributeKey.stringKey("flowspan.run.id")));
+        assertEquals(2L, task.getAttributes().get(AttributeKey.longKey("flowspan.attempts")));
+        assertTrue(
+            client
+                .flowRuns()
+                .get(id.get())
+                .getTrace()
+                .getTraceparent()
+                .startsWith("00-" + flow.getTraceId() + "-" + flow.getSpanId() + "-0"));
+      }
+    }
+  }
+}
