@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,8 @@ from flowspan.core.limits import MAX_PREVIEW_BYTES
 from flowspan.core.result_options import SERIALIZER_NAMES
 from flowspan.core.run_context import VARIABLE, member_of
 from flowspan.exceptions import ConfigError
-from flowspan.home import find_home
+from flowspan.home import expand, find_home
+from flowspan.profiles import read_profiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,6 +40,18 @@ class Config:
     Attributes:
         address: ``host:port`` or ``unix:/path`` of the service; None stands for the local one,
             which is started on demand.
+        profile: The name of the profile that gave the address; empty if none did. Only then do the
+            token file and the TLS settings of the profile apply, too.
+        token: The access token for the service. Unix sockets need none.
+        token_file: A file with the access token, which is read anew for each connection.
+        tls: True to reach the service over TLS; None (auto) does so if another setting of TLS is
+            given. Unix sockets never use it.
+        tls_ca: The certificates of the authorities, in PEM, that may have issued the service's; by
+            default those of the system.
+        tls_client_cert: The certificate of this client, in PEM, for services that require one.
+        tls_client_key: Its private key; by default in the same file.
+        tls_server_name: The name in the service's certificate, if it is not the host of the
+            address.
         home: The folder for the local service's database, its socket and the spool.
         logging_level: The minimum level of reported log records of runs: DEBUG, INFO, ….
         logging_log_prints: True if prints in runs are logged, unless the flow or task overrides it.
@@ -71,6 +84,14 @@ class Config:
     """
 
     address: str | None = None
+    profile: str = ""
+    token: str | None = field(default=None, repr=False)
+    token_file: Path | None = None
+    tls: bool | None = None
+    tls_ca: Path | None = None
+    tls_client_cert: Path | None = None
+    tls_client_key: Path | None = None
+    tls_server_name: str | None = None
     home: Path
     logging_level: str = "INFO"
     logging_log_prints: bool = False
@@ -92,24 +113,65 @@ class Config:
     local_idle_timeout_s: float = 300.0
 
 
-def load(environ: Mapping[str, str]) -> Config:
+def load(environ: Mapping[str, str], *, uses_profile: bool = True) -> Config:
     """Read the settings.
+
+    Args:
+        environ: The environment.
+        uses_profile: False to ignore the profiles of the home.
 
     Raises:
         ConfigError: A variable has an invalid value; the message names it.
     """
     _text(environ, "FLOWSPAN_HOME")
-    values: dict[str, object] = {"home": find_home(environ)}
-    for name, convert in _CONVERTERS.items():
-        variable, text = _find(environ, name)
-        if not text:
-            continue
+    home = find_home(environ)
+    texts = {name: found for name in _CONVERTERS if (found := _find(environ, name))[1]}
+    profile = ""
+    if uses_profile and "address" not in texts:
+        profile, of_profile = _of_profile(environ, home)
+        if "token" in texts:
+            of_profile.pop("token_file", None)
+        texts = {**of_profile, **texts}
+    values: dict[str, object] = {"home": home, "profile": profile}
+    for name, (source, text) in texts.items():
         try:
-            values[name] = convert(text)
+            values[name] = _CONVERTERS[name](text)
         except ValueError as error:
-            msg = f"{variable}={_shown(text)}: {error}"
-            raise ConfigError(msg) from None
+            shown = "…" if name == "token" else _shown(text)
+            raise ConfigError(f"{source}={shown}: {error}") from None
+    if values.get("token") and values.get("token_file"):
+        raise ConfigError("FLOWSPAN_TOKEN and FLOWSPAN_TOKEN_FILE exclude each other: unset one")
     return Config(**values)  # type: ignore[arg-type] # the converters give the types
+
+
+def config_for(address: str) -> Config:
+    """Return the settings for an address that was given explicitly.
+
+    If it is not the address of the current profile, the token and the certificates of that profile
+    are left out: they are for the service of the profile only.
+
+    Raises:
+        ConfigError: A variable has an invalid value.
+    """
+    config = get_config()
+    if config.profile and config.address != address:
+        config = load(os.environ, uses_profile=False)
+    return replace(config, address=address)
+
+
+def _of_profile(environ: Mapping[str, str], home: Path) -> tuple[str, dict[str, tuple[str, str]]]:
+    """Return the current profile: its name, and its settings with their origins.
+
+    The name is empty if the profile has no address, and so concerns the local service.
+    """
+    profiles = read_profiles(home)
+    given = _text(environ, "FLOWSPAN_PROFILE")
+    name = given or profiles.current
+    source = f"FLOWSPAN_PROFILE={given}" if given else "the current profile"
+    settings = profiles.settings_of(name, source=source)
+    if "address" not in settings:
+        return "", {}
+    return name, {key: (f"profile {name}: {key}", text) for key, text in settings.items()}
 
 
 def variables_of(name: str) -> tuple[str, ...]:
@@ -220,7 +282,20 @@ def _boolean(text: str) -> bool:
     raise ValueError("expected true or false")
 
 
-def _tracing(text: str) -> bool | None:
+def _file(text: str) -> Path:
+    try:
+        return expand(text).absolute()
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
+def _token(text: str) -> str:
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("a token consists of visible ASCII characters without blanks")
+    return text
+
+
+def _boolean_or_auto(text: str) -> bool | None:
     return None if text.lower() == "auto" else _boolean(text)
 
 
@@ -285,6 +360,13 @@ _OLDER_NAMES = {
 """Older names that are read if the variable of the setting is not set."""
 _CONVERTERS: dict[str, Callable[[str], object]] = {
     "address": _address,
+    "token": _token,
+    "token_file": _file,
+    "tls": _boolean_or_auto,
+    "tls_ca": _file,
+    "tls_client_cert": _file,
+    "tls_client_key": _file,
+    "tls_server_name": str,
     "logging_level": _level,
     "logging_log_prints": _boolean,
     "logging_to_console": _boolean,
@@ -294,7 +376,7 @@ _CONVERTERS: dict[str, Callable[[str], object]] = {
     "results_url": str,
     "results_trusted_storages": _names,
     "results_serializer": _serializer,
-    "tracing": _tracing,
+    "tracing": _boolean_or_auto,
     "otlp_endpoint": str,
     "spool_max_bytes": _size,
     "flush_timeout_s": _seconds,
@@ -319,6 +401,6 @@ _text_of: Callable[[Any], object] = os.environ.get if _data is None else _data.g
 @cache
 def _variables() -> tuple[object, ...]:
     """Return the variables that affect the settings, as keys for `_text_of`."""
-    names = ["HOME", "XDG_DATA_HOME", "TMPDIR", "FLOWSPAN_HOME"]
+    names = ["HOME", "XDG_DATA_HOME", "TMPDIR", "FLOWSPAN_HOME", "FLOWSPAN_PROFILE"]
     names += [variable for name in _CONVERTERS for variable in variables_of(name)]
     return tuple(names if _data is None else map(os.fsencode, names))

@@ -38,7 +38,7 @@ FLOWSPAN_SERVICE_LOG_FORMAT, because FLOWSPAN_LOG_LEVEL concerns the logs of run
 _EPILOGUE = """\
 exit codes:
   0  stopped, or idle and embedded     3  another service uses the database
-  2  a flag has a wrong value          4  a port or socket cannot be listened on
+  2  a flag has a wrong value          4  an address cannot be listened on, or not safely
                                        5  the database cannot be opened"""
 
 
@@ -55,12 +55,17 @@ class Config:
         db: The URL of the database.
         home: The folder for the database, the socket and the published address.
         socket: The additional Unix socket to listen on, or None.
-        listens_on_tcp: True if the service listens on host and port.
+        listens_on_tcp: True if the service listens on host and port, for gRPC.
         is_embedded: True if a client library started the service, not a person.
         idle_timeout_s: The time without clients after which the service exits; None for never.
         otlp_endpoint: The OTLP receiver for spans of the service and its clients; empty for none.
         lease_s: The time that a session lives after its last frame.
         grace_s: The time that a session lives after its connection broke.
+        tls_cert: The certificate for the TCP ports, in PEM; None for no TLS.
+        tls_key: Its private key; None if it is in the same file.
+        tls_client_ca: The authorities whose certificates clients must have; None if they need none.
+        requires_tokens: True if clients over TCP need an access token even if none exists yet.
+        is_insecure: True if clients need no access token, whoever they are.
         log_level: The minimum level of its own log: debug, info, warning or error.
         log_format: console, or json.
         crash_point: For tests: the point at which the service kills itself.
@@ -83,8 +88,18 @@ class Config:
     grace_s: float
     log_level: str
     log_format: str
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    requires_tokens: bool = False
+    is_insecure: bool = False
     crash_point: str | None = None
     crash_at: int = 1
+
+    @property
+    def uses_tcp(self) -> bool:
+        """True if the service listens on a TCP port, for gRPC or for HTTP."""
+        return self.listens_on_tcp or self.http_port is not None
 
 
 def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
@@ -107,6 +122,7 @@ def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
         socket = home / "service.sock"
     if flags.no_tcp and socket is None:
         parser.error("--no-tcp with a --db other than the default requires --socket")
+    _check_access(parser, flags)
     name, _, at = (flags.crash_point or "").partition(":")
     values = {
         "db": db,
@@ -121,6 +137,8 @@ def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
         "otlp_endpoint": flags.otlp_endpoint or "",
         "lease_s": flags.lease,
         "grace_s": flags.grace,
+        "requires_tokens": flags.require_tokens,
+        "is_insecure": flags.insecure,
         "log_format": "console" if flags.log_format == "text" else flags.log_format,
         "crash_point": name or None,
         "crash_at": int(at or 1),
@@ -139,6 +157,13 @@ def _http_port(flags: argparse.Namespace) -> int | None:
         return None if flags.http_port == _OFF else int(flags.http_port)
     is_known = flags.port != 0 and not flags.no_tcp
     return HTTP_PORT if is_known and not flags.embedded else None
+
+
+def _check_access(parser: argparse.ArgumentParser, flags: argparse.Namespace) -> None:
+    if flags.require_tokens and flags.insecure:
+        parser.error("--require-tokens and --insecure exclude each other")
+    if flags.tls_cert is None and (flags.tls_key or flags.tls_client_ca):
+        parser.error("--tls-key and --tls-client-ca need --tls-cert")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -180,7 +205,7 @@ def _from_environment(
     """Return the settings that the environment gives."""
     found: dict[str, object] = {}
     for setting in chain.from_iterable(_OPTIONS.values()):
-        if isinstance(setting, _Switch):
+        if isinstance(setting, _Switch) and not setting.has_variable:
             continue
         name = setting.flag.removeprefix("--").replace("-", "_")
         prefix = "FLOWSPAN_SERVICE_" if name.startswith("log_") else "FLOWSPAN_"
@@ -190,7 +215,8 @@ def _from_environment(
             continue
         try:
             text.encode()
-            found[name] = setting.convert(text)
+            convert = _boolean if isinstance(setting, _Switch) else setting.convert
+            found[name] = convert(text)
         except UnicodeEncodeError:
             shown = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
             parser.error(f"{variable}='{_shown(name, shown)}': it is not valid UTF-8")
@@ -235,6 +261,14 @@ def without_secrets(url: str) -> str:
 def _shown_parameter(text: str) -> str:
     name, equals, _ = text.partition("=")
     return text if name in _SHOWN_PARAMETERS or not equals else f"{name}={_HIDDEN}"
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off"):
+        return False
+    raise argparse.ArgumentTypeError("expected true or false")
 
 
 def _port(text: str) -> int:
@@ -348,6 +382,8 @@ class _Switch(NamedTuple):
 
     flag: str
     text: str
+    has_variable: bool = False
+    """True if a variable of the environment can set it, too: to true or false."""
 
 
 _OPTIONS: dict[str, tuple[_Setting | _Switch, ...]] = {
@@ -383,6 +419,33 @@ _OPTIONS: dict[str, tuple[_Setting | _Switch, ...]] = {
             _path,
         ),
         _Switch("--no-tcp", "serve gRPC only on the Unix socket"),
+    ),
+    "access (docs/security.md)": (
+        _Setting(
+            "--tls-cert",
+            "FILE",
+            "serve TCP over TLS with this certificate (PEM, with the chain)",
+            _path,
+        ),
+        _Setting(
+            "--tls-key", "FILE", "its private key (default: in the file of --tls-cert)", _path
+        ),
+        _Setting(
+            "--tls-client-ca",
+            "FILE",
+            "require certificates of these authorities from clients (mutual TLS)",
+            _path,
+        ),
+        _Switch(
+            "--require-tokens",
+            "require access tokens over TCP, also before the first one is created",
+            has_variable=True,
+        ),
+        _Switch(
+            "--insecure",
+            "require no access tokens: whoever reaches the service may do anything",
+            has_variable=True,
+        ),
     ),
     "storage": (
         _Setting(

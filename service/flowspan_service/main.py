@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from flowspan_service.loops.housekeeping import keep_house
 from flowspan_service.loops.open_files import watch_open_files
 from flowspan_service.loops.reaper import Reaper
 from flowspan_service.loops.span_exporter_lifecycle import exporting_spans
+from flowspan_service.loops.tokens import keep_tokens, note_uses
 from flowspan_service.loops.unfinished import finish_unfinished
 from flowspan_service.process.clock import SystemClock
 from flowspan_service.process.crash_points import crash_point
@@ -97,6 +99,7 @@ async def _serve(
     stop_on_signals(asyncio.get_running_loop(), stopped)
     with ThreadPoolExecutor(READERS, thread_name_prefix="flowspan-read") as readers:
         backend = _backend(config, store, readers)
+        backend.access_tokens.replace(await backend.read(store.tokens.list))
         store.on_commit(backend.notifier)
         store.on_session_news(backend.command_watches)
         reaper = Reaper(store, backend.clock, backend.connections, backend.terms)
@@ -121,6 +124,8 @@ async def _serve(
                 unpublish(config.home)
                 log.info("stopping")
                 await servers.stop()
+                with contextlib.suppress(ServiceError):  # a time of use is no reason to fail
+                    await note_uses(backend.access_tokens, store)
 
 
 def _backend(config: Config, store: Store, readers: ThreadPoolExecutor) -> Backend:
@@ -141,6 +146,7 @@ def _loops(backend: Backend, reaper: Reaper, servers: Servers) -> list[Coroutine
         finish_unfinished(backend.store, under_way=backend.under_way),
         watch_open_files(backend.files),
         watch_database(backend.store, servers.set_problem),
+        keep_tokens(backend.access_tokens, backend.store, backend.readers),
         send_open_commands(
             *(backend.store, backend.connections, backend.command_watches, backend.readers)
         ),

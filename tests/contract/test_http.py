@@ -233,7 +233,19 @@ def test_each_error_has_the_status_and_the_details_of_its_reason(
     content = answer.content
     assert content["code"] == code.name.lower()
     assert content["message"] == message
-    status = {3: 400, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 13: 500, 14: 503}
+    status = {
+        3: 400,
+        5: 404,
+        6: 409,
+        7: 403,
+        8: 429,
+        9: 400,
+        10: 409,
+        11: 400,
+        13: 500,
+        14: 503,
+        16: 401,
+    }
     assert answer.status == status[code]
     for failure in (connect_error(content), web_failure(port, LIST)):
         assert failure.code() is grpc.StatusCode[code.name]

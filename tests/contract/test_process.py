@@ -235,14 +235,60 @@ def test_second_signal_ends_it_at_once(start_service: Callable[..., ServiceProce
     requests.put(None)
 
 
-def test_address_that_others_reach_is_warned_about(flowspan_home: Path) -> None:
-    everywhere = "0.0.0.0"  # noqa: S104 - the subject of the warning
-    with started(flowspan_home, "--host", everywhere, "--port", "0") as process:
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - tests say who may listen there
+
+
+def test_an_address_that_others_reach_needs_tokens(flowspan_home: Path) -> None:
+    with started(flowspan_home, "--host", EVERYWHERE, "--port", "0") as process:
+        _, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 4
+    for advice in ("flowspan token create", "--require-tokens", "--insecure"):
+        assert advice in errors
+
+
+@pytest.mark.parametrize(
+    ("flag", "warning"),
+    [("--insecure", "can read and change everything"), ("--require-tokens", "unencrypted")],
+)
+def test_an_address_that_others_reach_is_warned_about(
+    flowspan_home: Path, flag: str, warning: str
+) -> None:
+    with started(flowspan_home, "--host", EVERYWHERE, "--port", "0", flag) as process:
         published(flowspan_home, process)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0
-    assert "authentication" in errors
+    assert warning in errors
+
+
+def test_a_service_in_which_nobody_could_create_a_token_does_not_start(
+    flowspan_home: Path,
+) -> None:
+    db = f"sqlite:///{flowspan_home}/other.db"
+    flags = ("--host", EVERYWHERE, "--port", "0", "--require-tokens", "--db", db)
+    with started(flowspan_home, *flags) as process:
+        _, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 4
+    assert "--socket" in errors
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        (("--tls-key", "/x"), 2, "need --tls-cert"),
+        (("--require-tokens", "--insecure"), 2, "exclude each other"),
+        (("--tls-cert", "/does/not/exist"), 4, "Cannot read /does/not/exist"),
+        (("--tls-cert", __file__), 4, "cannot be used with the key"),
+        (("--no-tcp", "--http-port", "0", "--host", EVERYWHERE), 4, "flowspan token create"),
+    ],
+)
+def test_flags_about_access_are_checked(
+    flowspan_home: Path, flags: tuple[str, ...], code: int, message: str
+) -> None:
+    with started(flowspan_home, "--port", "0", *flags) as process:
+        _, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == code
+    assert message in errors
 
 
 def test_restarted_service_takes_the_socket_of_one_that_was_killed(flowspan_home: Path) -> None:

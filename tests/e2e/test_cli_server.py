@@ -234,7 +234,10 @@ def test_an_embedded_service_says_when_it_ends_and_where_its_log_is(flowspan_hom
     ("options", "address"),
     [
         (("--port", "0"), r"127\.0\.0\.1:\d+"),
-        (("--port", "0", "--host", "0.0.0.0"), rf"{re.escape(socket.gethostname())}:\d+"),  # noqa: S104 - shown as host
+        (
+            ("--port", "0", "--insecure", "--host", "0.0.0.0"),  # noqa: S104 - shown as host
+            rf"{re.escape(socket.gethostname())}:\d+",
+        ),
         (("--no-tcp",), r"unix:\S+/service\.sock"),
     ],
 )

@@ -64,6 +64,8 @@ class ServiceProcess:
         open_files: Its limit of open files; the test's own limit if None.
         check_history: Check the histories of its runs at the end of the test.
         launcher: Arguments between Python and `-m flowspan_service`.
+        asks_over_socket: Use the Unix socket for `channel` and the checks: it needs no token and
+            no certificate.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class ServiceProcess:
         open_files: int | None = None,
         check_history: bool = True,
         launcher: tuple[str, ...] = (),
+        asks_over_socket: bool = False,
     ) -> None:
         self.home = home
         self.crash_point = crash_point
@@ -89,6 +92,7 @@ class ServiceProcess:
         self._env = env or {}
         self._open_files = open_files
         self._launcher = launcher
+        self._asks_over_socket = asks_over_socket
         self._process: subprocess.Popen[bytes] | None = None
         self._watch_token = ""
 
@@ -114,6 +118,11 @@ class ServiceProcess:
         return f"127.0.0.1:{self.port}"
 
     @property
+    def socket_address(self) -> str:
+        """The address of its Unix socket."""
+        return f"unix:{self.home / 'service.sock'}"
+
+    @property
     def pid(self) -> int:
         """The process id."""
         assert self._process is not None, "the service was never started"
@@ -128,7 +137,7 @@ class ServiceProcess:
     def channel(self) -> grpc.Channel:
         """A channel for stubs, closed with the service."""
         return grpc.insecure_channel(
-            self.address,
+            self.socket_address if self._asks_over_socket else self.address,
             options=[
                 ("grpc.max_reconnect_backoff_ms", 200),
                 ("grpc.enable_http_proxy", 0),

@@ -54,6 +54,7 @@ from flowspan.api.report_events import (
     StateEntered,
 )
 from flowspan.api.run_parts import CodeLocation, RunInput, TraceContext
+from flowspan.api.token_models import CreatedToken, Token, TokenScope
 
 __all__ = [
     "Artifact",
@@ -64,6 +65,7 @@ __all__ = [
     "CancelCommand",
     "Change",
     "CodeLocation",
+    "CreatedToken",
     "Failure",
     "Flow",
     "FlowRun",
@@ -87,6 +89,8 @@ __all__ = [
     "StateEntered",
     "StateType",
     "TaskRun",
+    "Token",
+    "TokenScope",
     "TraceContext",
     "Transition",
     "TransitionCause",

@@ -15,7 +15,7 @@ from flowspan.api.connect import own_service, reach
 from flowspan.api.errors import closed, translate
 from flowspan.api.requests import Call, GetOptions, Give, Open, Options, Receive, Sleep
 from flowspan.clock.aio import sleep as clock_sleep
-from flowspan.connection.channel import open_aio_channel
+from flowspan.connection.channel import access_metadata, open_aio_channel
 from flowspan.connection.read_your_writes import pending_wait
 from flowspan.connection.run_context import call_metadata
 from flowspan.exceptions import FlowspanError
@@ -169,7 +169,12 @@ class AsyncDriver:
                     opening = channel.unary_stream(
                         step.path, type(step.request).SerializeToString, step.response.FromString
                     )
-                    return time_limits.begin_async(opening, step.request, step.timeout_s)
+                    return time_limits.begin_async(
+                        opening,
+                        step.request,
+                        step.timeout_s,
+                        access_metadata(self._connection.target),
+                    )
                 case Receive():
                     stream: Any = step.stream
                     message = await time_limits.read_async(stream, self.address)
@@ -202,6 +207,7 @@ class _Connection:
 
     def __init__(self, address: str | None, *, start_local: bool) -> None:
         self.address = address or ""
+        self.target: Address | None = None
         self.own_service: Address | None = None
         self._wanted = address
         self._start_local = start_local
@@ -210,7 +216,8 @@ class _Connection:
         self._lock = asyncio.Lock()
 
     def metadata(self) -> tuple[tuple[str, str], ...] | None:
-        return None if self.own_service is None else call_metadata()
+        of_run = None if self.own_service is None else call_metadata()
+        return (*(of_run or ()), *access_metadata(self.target)) or None
 
     async def channel(self) -> grpc.aio.Channel:
         async with self._lock:
@@ -219,7 +226,7 @@ class _Connection:
             if self._channel is None:
                 # Starting the local service takes a moment and must not block the event loop.
                 target = await asyncio.to_thread(reach, self._wanted, start_local=self._start_local)
-                self.address = target.text
+                self.address, self.target = target.text, target
                 self.own_service = await asyncio.to_thread(own_service, self._wanted, target)
                 self._channel = open_aio_channel(target)
             return self._channel

@@ -15,7 +15,7 @@ from flowspan.api import time_limits
 from flowspan.api.connect import own_service, reach
 from flowspan.api.errors import closed, translate
 from flowspan.api.requests import Call, GetOptions, Give, Open, Options, Receive, Sleep
-from flowspan.connection.channel import open_channel
+from flowspan.connection.channel import access_metadata, open_channel
 from flowspan.connection.read_your_writes import pending_wait
 from flowspan.connection.run_context import call_metadata
 from flowspan.exceptions import FlowspanError
@@ -160,7 +160,12 @@ class BlockingDriver:
                     opening = channel.unary_stream(
                         step.path, type(step.request).SerializeToString, step.response.FromString
                     )
-                    return time_limits.begin(opening, step.request, step.timeout_s)
+                    return time_limits.begin(
+                        opening,
+                        step.request,
+                        step.timeout_s,
+                        access_metadata(self._connection.target),
+                    )
                 case Receive():
                     stream: Any = step.stream
                     return next(stream, None)
@@ -186,11 +191,13 @@ class _Connection:
 
     Attributes:
         address: The address of the service.
+        target: The same with the access to it; None until it has been resolved.
         own_service: The same address if this process reports to it, else None.
     """
 
     def __init__(self, address: str | None, *, start_local: bool) -> None:
         self.address = address or ""
+        self.target: Address | None = None
         self.own_service: Address | None = None
         self._wanted = address
         self._start_local = start_local
@@ -199,8 +206,9 @@ class _Connection:
         self._lock = threading.Lock()
 
     def metadata(self) -> tuple[tuple[str, str], ...] | None:
-        """Return the metadata that names the current run; None for a service without this run."""
-        return None if self.own_service is None else call_metadata()
+        """Return the metadata of a call: the current run, if the service has it, and the token."""
+        of_run = None if self.own_service is None else call_metadata()
+        return (*(of_run or ()), *access_metadata(self.target)) or None
 
     def channel(self) -> grpc.Channel:
         with self._lock:
@@ -208,7 +216,7 @@ class _Connection:
                 raise closed()
             if self._channel is None:
                 target = reach(self._wanted, start_local=self._start_local)
-                self.address = target.text
+                self.address, self.target = target.text, target
                 self.own_service = own_service(self._wanted, target)
                 self._channel = open_channel(target)
             return self._channel

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flowspan.config import get_config
+from flowspan.config import config_for, get_config
+from flowspan.connection.access import with_access
 from flowspan.connection.address import Address, connect_socket, explain, parse_address
 from flowspan.connection.resolve import find_address, resolve_address
 from flowspan.connection.same_service import is_reported_to
@@ -43,7 +44,8 @@ def own_service(wanted: str | None, target: Address) -> Address | None:
 
 def _target(address: str | None, *, start_local: bool) -> Address:
     if address is not None:
-        return parse_address(address, source="address")
+        parsed = parse_address(address, source="address")
+        return with_access(parsed, config_for(address))
     settings = get_config()
     if start_local:
         return resolve_address(settings)

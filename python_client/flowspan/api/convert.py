@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
-from flowspan.api import models
+from flowspan.api import models, token_models
 from flowspan.api.run_parts import CodeLocation, RunInput, TraceContext
 from flowspan.core.state_types import type_of_number
 from flowspan.v1 import failure_pb2, run_filter_pb2, state_pb2, watch_service_pb2
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         run_input_pb2,
         system_service_pb2,
         task_run_pb2,
+        token_pb2,
         trace_pb2,
         transition_pb2,
         variable_pb2,
@@ -222,6 +223,21 @@ def variable(message: variable_pb2.Variable) -> models.Variable:
         tags=tuple(message.tags),
         created_at=instant(message, "create_time"),
         updated_at=instant(message, "update_time"),
+    )
+
+
+def token(message: token_pb2.Token) -> token_models.Token:
+    """Return an access token."""
+    return token_models.Token(
+        id=UUID(message.id),
+        name=message.name,
+        scopes=tuple(known(token_models.TokenScope, scope) for scope in message.scopes),
+        created_at=instant(message, "create_time"),
+        expires_at=instant(message, "expire_time"),
+        last_used_at=instant(message, "last_use_time"),
+        revoked_at=instant(message, "revoke_time"),
+        max_calls_per_second=message.max_calls_per_second,
+        max_request_bytes=message.max_request_bytes,
     )
 
 

@@ -19,7 +19,7 @@ from flowspan.exceptions import (
 _DOMAIN = "flowspan.v1"
 
 # Reasons for which the service says that a retry may succeed; see flowspan.v1.ErrorReason.
-_RETRYABLE_REASONS = frozenset({"OVERLOADED", "STOPPING", "STORE_UNAVAILABLE"})
+_RETRYABLE_REASONS = frozenset({"OVERLOADED", "RATE_LIMITED", "STOPPING", "STORE_UNAVAILABLE"})
 
 # Statuses of gRPC for a connection that broke or was never established.
 _BROKEN = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
@@ -108,6 +108,8 @@ def _unavailable(status: grpc.StatusCode, details: str, address: str) -> Service
         what = f"the service at {address} did not answer in time"
     else:
         what = f"no connection to the service at {address}: {details}"
+    if "closed" in details and not address.startswith("unix:"):
+        what += "\nIf it serves TLS, set FLOWSPAN_TLS=true."
     return ServiceUnavailableError(
         f"{what}\nStart it with `flowspan server start`, or set FLOWSPAN_ADDRESS to its address."
     )

@@ -42,11 +42,11 @@ def invoke(
         timer.cancel()
 
 
-def begin(call: Any, request: Any, timeout_s: float | None) -> Any:
+def begin(call: Any, request: Any, timeout_s: float | None, metadata: Metadata = None) -> Any:
     """Open a stream of answers."""
     if timeout_s is None or not clock.is_patched():
-        return call(request, timeout=timeout_s)
-    stream = call(request)
+        return call(request, timeout=timeout_s, metadata=metadata)
+    stream = call(request, metadata=metadata)
     timer = clock.call_later(timeout_s, stream.cancel)
     stream.add_callback(timer.cancel)
     return stream
@@ -65,11 +65,11 @@ async def invoke_async(
         raise late_answer(address) from None
 
 
-def begin_async(call: Any, request: Any, timeout_s: float | None) -> Any:
+def begin_async(call: Any, request: Any, timeout_s: float | None, metadata: Metadata = None) -> Any:
     """Open a stream of answers, as `begin`, on asyncio; read it with `read_async`."""
     if timeout_s is None or not clock.is_patched():
-        return call(request, timeout=timeout_s)
-    stream = call(request)
+        return call(request, timeout=timeout_s, metadata=metadata)
+    stream = call(request, metadata=metadata)
     loop = asyncio.get_running_loop()
     cancel: Callable[[], object] = stream.cancel
     timer = clock.call_later(timeout_s, lambda: loop.call_soon_threadsafe(cancel))

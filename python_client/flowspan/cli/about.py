@@ -14,6 +14,7 @@ import typer  # noqa: TC002 - typer reads the annotations
 from flowspan.cli import options  # noqa: TC001 - as above
 from flowspan.cli.session import session
 from flowspan.config import get_config, variables_of
+from flowspan.profiles import SETTINGS
 
 
 def version(ctx: typer.Context, *, json: options.Json = False) -> None:
@@ -34,7 +35,7 @@ def version(ctx: typer.Context, *, json: options.Json = False) -> None:
 def show_config(ctx: typer.Context, *, json: options.Json = False) -> None:
     """Show the settings and the source of each.
 
-    The source is an environment variable or the default.
+    The source is an environment variable, the current profile or the default.
 
     Try:
 
@@ -45,6 +46,8 @@ def show_config(ctx: typer.Context, *, json: options.Json = False) -> None:
     settings = {
         field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)
     }
+    if config.token is not None:
+        settings["token"] = "…"  # noqa: S105 - in place of it
     if json:
         this.print_json(settings)
         return
@@ -54,6 +57,8 @@ def show_config(ctx: typer.Context, *, json: options.Json = False) -> None:
         given = [variable for variable in variables if os.environ.get(variable, "").strip()]
         variable = given[0] if given else variables[0]
         source = "environment" if given else "default"
+        if not given and config.profile and name in SETTINGS and value is not None:
+            source = f"profile {config.profile}"
         rows.append((variable, _as_set(value), source))
     this.print_table(("VARIABLE", "VALUE", "SOURCE"), rows)
 
@@ -64,7 +69,7 @@ def _plain(value: Any) -> Any:
 
 def _as_set(value: Any) -> str:
     """Return a setting in the notation of its environment variable."""
-    if value is None or value == ():
+    if value is None or value in ((), ""):
         return "-"
     if isinstance(value, tuple):
         return ",".join(value)

@@ -14,12 +14,14 @@ from flowspan.cli import (
     failures,
     flows,
     migrate,
+    profiles,
     run_changes,
     run_logs,
     run_watch,
     runs,
     server,
     spool,
+    tokens,
     variables,
 )
 from flowspan.cli.output import cleaned, uncleaned
@@ -181,6 +183,24 @@ app.add_typer(
         push=spool.push_spools,
     ),
     name="spool",
+)
+app.add_typer(
+    _group(
+        "Create, list and revoke access tokens of the service.",
+        create=tokens.create_token,
+        ls=tokens.list_tokens,
+        revoke=tokens.revoke_token,
+    ),
+    name="token",
+)
+app.add_typer(
+    _group(
+        "List, choose and change profiles: named connections to services.",
+        ls=profiles.list_profiles,
+        use=profiles.use_profile,
+        set=profiles.set_profile,
+    ),
+    name="profile",
 )
 app.add_typer(_group("Show the configuration.", show=about.show_config), name="config")
 app.command("migrate", cls=_Command)(migrate.migrate)

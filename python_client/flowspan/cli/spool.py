@@ -13,7 +13,7 @@ from rich.text import Text
 from flowspan.cli import format as fmt
 from flowspan.cli import json_output, options
 from flowspan.cli.session import CommandError, session
-from flowspan.config import get_config
+from flowspan.config import config_for, get_config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,8 +103,7 @@ def push_spools(
 
 
 def _config(this: Session) -> Config:
-    config = get_config()
-    return config if this.address is None else dataclasses.replace(config, address=this.address)
+    return get_config() if this.address is None else config_for(this.address)
 
 
 def _row(this: Session, info: SpoolInfo) -> tuple[str | Text, ...]:

@@ -8,16 +8,19 @@ import encodings.idna  # noqa: F401 - see above
 import errno
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from flowspan.config import split_address
+from flowspan.connection.access import Access
 from flowspan.connection.socket_aliases import path_for_grpc
 from flowspan.exceptions import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from flowspan.connection.tls import TlsSocket
 
 _USER_TIMEOUT_MS = 15_000
 _KEEPALIVE_S = 10
@@ -34,6 +37,7 @@ class Address:
         path: The path of the Unix socket; empty for TCP.
         is_local: True for the local service, which may be started on demand.
         home: With is_local: the home of the local service.
+        access: How to prove who one is there. Not a part of what makes two addresses equal.
     """
 
     text: str
@@ -42,6 +46,7 @@ class Address:
     path: str = ""
     is_local: bool = False
     home: Path | None = None
+    access: Access = field(default=Access(), compare=False, repr=False)
 
     @property
     def grpc_target(self) -> str:
@@ -92,12 +97,22 @@ def parse_address(
     )
 
 
-def connect_socket(address: Address, *, timeout_s: float) -> socket.socket:
-    """Connect a socket to the service.
+def connect_socket(address: Address, *, timeout_s: float) -> socket.socket | TlsSocket:
+    """Connect a socket to the service, with TLS if its address says so.
 
     Raises:
-        OSError: The service is unreachable (see `explain`).
+        ConfigError: A file of certificates cannot be used.
+        OSError: The service is unreachable, or the TLS handshake failed (see `explain`).
     """
+    plain = _connect_plain(address, timeout_s=timeout_s)
+    if not address.access.uses_tls:
+        return plain
+    from flowspan.connection.tls import secure  # noqa: PLC0415 - only with TLS
+
+    return secure(plain, address.host, address.access)
+
+
+def _connect_plain(address: Address, *, timeout_s: float) -> socket.socket:
     if address.path:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -138,16 +153,23 @@ def _keep_alive(sock: socket.socket) -> None:
 
 
 def is_reachable(address: Address, *, timeout_s: float = 1.0) -> bool:
-    """Return True if the address accepts connections."""
+    """Return True if the address accepts connections, and its certificate can be checked."""
     try:
         connect_socket(address, timeout_s=timeout_s).close()
-    except OSError:
+    except (OSError, ConfigError):
         return False
     return True
 
 
 def explain(address: Address, error: OSError) -> str:
     """Return a sentence that says why the service is unreachable, and what to do."""
+    if address.access.uses_tls:
+        import ssl  # noqa: PLC0415 - only with TLS
+
+        from flowspan.connection.tls import explain_tls  # noqa: PLC0415 - as above
+
+        if isinstance(error, ssl.SSLError):
+            return f"no flowspan service at {address}: {explain_tls(error)}."
     if isinstance(error, socket.gaierror):
         why = f"the host name {address.host!r} is not known ({error.strerror})"
     elif isinstance(error, TimeoutError):

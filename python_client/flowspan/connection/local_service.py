@@ -13,9 +13,11 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flowspan import clock
+from flowspan.connection.access import Access
 from flowspan.connection.address import is_reachable, parse_address
 from flowspan.core.run_context import VARIABLE
 from flowspan.exceptions import ConfigError, LocalServiceError
@@ -48,14 +50,16 @@ def published(home: Path) -> dict[str, Any] | None:
 def find_local_service(home: Path) -> Address | None:
     """Return the first address of the home's service that accepts connections."""
     _reap()
-    addresses = (published(home) or {}).get("addresses")
+    info = published(home) or {}
+    addresses = info.get("addresses")
     for text in addresses if isinstance(addresses, list) else ():
         try:
             address = parse_address(str(text), source=str(home / "service.json"), home=home)
         except ConfigError:
             continue
         if is_reachable(address):
-            return address
+            is_over_tls = bool(info.get("tls")) and not address.path
+            return replace(address, access=Access(uses_tls=True)) if is_over_tls else address
     return None
 
 

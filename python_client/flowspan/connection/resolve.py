@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowspan.connection.access import with_access
 from flowspan.connection.address import parse_address
 from flowspan.connection.local_service import ensure_local_service, find_local_service
 
@@ -22,8 +23,8 @@ def resolve_address(config: Config) -> Address:
         LocalServiceError: The local service did not start.
     """
     if config.address is not None:
-        return parse_address(config.address)
-    return ensure_local_service(config)
+        return with_access(parse_address(config.address), config)
+    return with_access(ensure_local_service(config), config)
 
 
 def find_address(config: Config) -> Address | None:
@@ -33,5 +34,6 @@ def find_address(config: Config) -> Address | None:
         ConfigError: The configured address is invalid.
     """
     if config.address is not None:
-        return parse_address(config.address)
-    return find_local_service(config.home)
+        return with_access(parse_address(config.address), config)
+    found = find_local_service(config.home)
+    return None if found is None else with_access(found, config)

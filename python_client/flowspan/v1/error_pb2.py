@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66lowspan/v1/error.proto\x12\x0b\x66lowspan.v1*\x83\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12\x1a\n\x16\x45RROR_REASON_TOO_LARGE\x10\x02\x12\x1a\n\x16\x45RROR_REASON_BAD_TOKEN\x10\x03\x12\x1d\n\x19\x45RROR_REASON_BAD_SEQUENCE\x10\x04\x12\x1a\n\x16\x45RROR_REASON_NOT_FOUND\x10\x05\x12\x1f\n\x1b\x45RROR_REASON_ALREADY_EXISTS\x10\x06\x12\x1f\n\x1b\x45RROR_REASON_STATE_CONFLICT\x10\x07\x12#\n\x1f\x45RROR_REASON_SESSION_TAKEN_OVER\x10\x08\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\t\x12\x19\n\x15\x45RROR_REASON_STOPPING\x10\n\x12\"\n\x1e\x45RROR_REASON_STORE_UNAVAILABLE\x10\x0b\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x0c\x12\x1d\n\x19\x45RROR_REASON_WRONG_SECRET\x10\r\x12#\n\x1f\x45RROR_REASON_TOKEN_OUT_OF_RANGE\x10\x0e\x12!\n\x1d\x45RROR_REASON_ANSWER_TOO_LARGE\x10\x0f\x42H\n\x0f\x64\x65v.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\x0b\x46lowspan.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66lowspan/v1/error.proto\x12\x0b\x66lowspan.v1*\xe4\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12\x1a\n\x16\x45RROR_REASON_TOO_LARGE\x10\x02\x12\x1a\n\x16\x45RROR_REASON_BAD_TOKEN\x10\x03\x12\x1d\n\x19\x45RROR_REASON_BAD_SEQUENCE\x10\x04\x12\x1a\n\x16\x45RROR_REASON_NOT_FOUND\x10\x05\x12\x1f\n\x1b\x45RROR_REASON_ALREADY_EXISTS\x10\x06\x12\x1f\n\x1b\x45RROR_REASON_STATE_CONFLICT\x10\x07\x12#\n\x1f\x45RROR_REASON_SESSION_TAKEN_OVER\x10\x08\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\t\x12\x19\n\x15\x45RROR_REASON_STOPPING\x10\n\x12\"\n\x1e\x45RROR_REASON_STORE_UNAVAILABLE\x10\x0b\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x0c\x12\x1d\n\x19\x45RROR_REASON_WRONG_SECRET\x10\r\x12#\n\x1f\x45RROR_REASON_TOKEN_OUT_OF_RANGE\x10\x0e\x12!\n\x1d\x45RROR_REASON_ANSWER_TOO_LARGE\x10\x0f\x12 \n\x1c\x45RROR_REASON_UNAUTHENTICATED\x10\x10\x12\x1e\n\x1a\x45RROR_REASON_MISSING_SCOPE\x10\x11\x12\x1d\n\x19\x45RROR_REASON_RATE_LIMITED\x10\x12\x42H\n\x0f\x64\x65v.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\x0b\x46lowspan.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.flowspan.v1P\001Z%flowspan.dev/go/flowspanpb;flowspanpb\252\002\013Flowspan.V1'
   _globals['_ERRORREASON']._serialized_start=41
-  _globals['_ERRORREASON']._serialized_end=556
+  _globals['_ERRORREASON']._serialized_end=653
 # @@protoc_insertion_point(module_scope)

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from flowspan_service.adapters.command_watches import CommandWatches
 from flowspan_service.adapters.commit_notifier import CommitNotifier
 from flowspan_service.adapters.connected_sessions import ConnectedSessions
+from flowspan_service.api.authorization import Authorization
 from flowspan_service.api.parsing import Parsing
 from flowspan_service.api.tokens import Tokens
 from flowspan_service.app.feeds import PAUSE_S, Feeds
+from flowspan_service.app.known_tokens import KnownTokens
 from flowspan_service.app.sessions import LeaseTerms
 from flowspan_service.domain.errors import StoppingError
 from flowspan_service.domain.ids import IdSource
@@ -85,6 +87,8 @@ class Backend:
         new_id: Makes ids of runs and artifacts that come without one. For the event loop's thread.
         stopping: Set when the service stops.
         tokens: The page and resume tokens of the database.
+        access_tokens: The access tokens of the database.
+        access: The authorization of calls.
         on_point: Called at the crash points of the write path; for tests.
     """
 
@@ -102,12 +106,15 @@ class Backend:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     on_point: Callable[[str], None] | None = None
     command_watches: CommandWatches = field(default_factory=CommandWatches)
+    access_tokens: KnownTokens = field(default_factory=KnownTokens)
+    access: Authorization = field(init=False)
     tokens: Tokens = field(init=False)
     feeds: Feeds = field(init=False)
     new_id: IdSource = field(init=False)
 
     def __post_init__(self) -> None:
         self.tokens = Tokens(self.store.identity)
+        self.access = Authorization(self.access_tokens, self.clock)
         self.feeds = Feeds(self.store, self.notifier, self.readers)
         self.new_id = IdSource(self.clock.now_us, random.SystemRandom().getrandbits)
 

@@ -1,8 +1,8 @@
 """The steps of every call, whichever transport carries it.
 
 A transport hands over the bytes of a request and a Call, and gets the bytes of the answers or a
-ServiceError: check the size, parse, check the fields, call the handler, encode. The errors of
-handlers are mapped here, too (see `api.errors`).
+ServiceError: authorize the caller (`api.authorization`), check the size, parse, check the fields,
+call the handler, encode. The errors of handlers are mapped here, too (see `api.errors`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from flowspan_service.api.authorization import check_size
 from flowspan_service.api.errors import as_service_error, code_of
 from flowspan_service.api.parsing import check_request_size, parse
+from flowspan_service.api.scopes import is_audited
 from flowspan_service.domain.errors import OverloadedError
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class Dispatcher:
         self._activity = backend.activity
         self._parsing = backend.parsing
         self._files = backend.files
+        self._access = backend.access
         self._steady_us = backend.clock.monotonic_us
         # Read once: structlog needs as long to find the level as the service to read a run.
         self._logs_calls = logging.getLogger("flowspan.rpc").isEnabledFor(logging.DEBUG)
@@ -65,8 +68,10 @@ class Dispatcher:
             ServiceError: The call failed.
         """
         began, code = self._begin(), _CANCELLED
+        request = None
         try:
-            request = await self._read(method, data)
+            self._access.admit(method, call)
+            request = await self._read(method, data, call)
             answer = _encoded(await method.handler(request, call))
             code = _OK
             return answer
@@ -75,6 +80,8 @@ class Dispatcher:
             code = code_of(failure).name
         finally:
             self._end(method, began, code)
+            if request is not None and is_audited(method.scope):
+                self._access.audit.administered(method.path, call, request, code)
         raise failure
 
     async def stream(
@@ -94,12 +101,9 @@ class Dispatcher:
         """
         began, code = self._begin(), _CANCELLED
         try:
+            self._access.admit(method, call)
             self._count_stream()
-            if isinstance(request, bytes):
-                handled = method.handler(await self._read(method, request), call)
-            else:
-                handled = method.handler(request, call)
-            async with aclosing(handled) as responses:
+            async with aclosing(await self._begin_stream(method, request, call)) as responses:
                 async for response in responses:
                     yield _encoded(response)
             code = _OK
@@ -111,9 +115,25 @@ class Dispatcher:
             self._end(method, began, code)
         raise failure
 
-    async def _read(self, method: Method, data: bytes) -> Message:
+    async def _begin_stream(
+        self, method: Method, request: bytes | AsyncIterator[bytes], call: Call
+    ) -> AsyncGenerator[Any, None]:
+        """Return the responses of a stream, which also ends with the access token of the call."""
+        access, token = self._access, call.principal.token
+        if isinstance(request, bytes):
+            handled = method.handler(await self._read(method, request, call), call)
+        else:
+            if token is not None and token.max_request_bytes:
+                request = access.bounded(request, token)
+            handled = method.handler(request, call)
+        responses: AsyncGenerator[Any, None] = handled
+        return responses if token is None else access.until_ended(responses, token)
+
+    async def _read(self, method: Method, data: bytes, call: Call) -> Message:
         check_request_size(method.name, data, method.max_request_bytes)
-        # Authorization belongs here: the caller is known, and the request is checked.
+        token = call.principal.token
+        if token is not None:
+            check_size(method.name, data, token)
         return await self._parsing.run(len(data), partial(_parse, method, data))
 
     def _count_stream(self) -> None:

@@ -71,6 +71,10 @@ CAPABILITIES = 64
 SECRET_MIN = 16
 SECRET = 64
 TOKEN = 512
+ACCESS_TOKEN_NAME = 64
+ACCESS_TOKEN_RATE = 1_000_000
+"""Calls per second."""
+ACCESS_TOKEN_REQUEST_MIN = KIB
 
 REQUEST = 64 * KIB
 """A request before it is parsed: far more than any valid one has, as newer clients may send more

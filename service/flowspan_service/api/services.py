@@ -19,10 +19,12 @@ from flowspan.v1 import (
     single_run_service_pb2,
     system_service_pb2,
     task_run_service_pb2,
+    token_service_pb2,
     variable_service_pb2,
     watch_service_pb2,
 )
 from flowspan_service.api import (
+    access_tokens,
     any_runs,
     artifacts,
     flow_runs,
@@ -38,6 +40,7 @@ from flowspan_service.api import (
     watch,
 )
 from flowspan_service.api.checks import no_check
+from flowspan_service.api.scopes import SCOPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from flowspan_service.api.backend import Backend
     from flowspan_service.api.call import Call
     from flowspan_service.api.checks import Check, Checks
+    from flowspan_service.domain.tokens import Scope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +70,7 @@ class Method:
         max_request_bytes: The largest request.
         response: The type of its answers, or of its frames.
         has_no_side_effects: True if it only reads.
+        scope: The scope that an access token needs.
     """
 
     path: str
@@ -78,6 +83,7 @@ class Method:
     max_request_bytes: int
     response: type[Message]
     has_no_side_effects: bool
+    scope: Scope
 
 
 class _Service(NamedTuple):
@@ -110,6 +116,9 @@ _SERVICES = {
         variable_service_pb2, variables.VariableService, variables.CHECKS, "variables.v1"
     ),
     "LabelService": _Service(label_service_pb2, labels.LabelService, labels.CHECKS, "labels.v1"),
+    "TokenService": _Service(
+        token_service_pb2, access_tokens.TokenService, access_tokens.CHECKS, "tokens.v1"
+    ),
     "WatchService": _Service(watch_service_pb2, watch.WatchService, watch.CHECKS),
     "SystemService": _Service(system_service_pb2, system.SystemService, system.CHECKS),
 }
@@ -170,4 +179,5 @@ def _methods(name: str, service: _Service, backend: Backend) -> Iterator[Method]
             has_no_side_effects=(
                 method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
             ),
+            scope=SCOPES[f"{name}/{method.name}"],
         )

@@ -83,6 +83,28 @@ class WrongSecretError(ServiceError):
     reason = "WRONG_SECRET"
 
 
+class UnauthenticatedError(ServiceError):
+    """The call has no valid access token, although it needs one."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class MissingScopeError(ServiceError):
+    """The access token of the call lacks the scope of the method."""
+
+    reason = "MISSING_SCOPE"
+
+
+class RateLimitedError(ServiceError):
+    """The clients with the access token call more often than it allows."""
+
+    reason = "RATE_LIMITED"
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0, advice: str = "") -> None:
+        super().__init__(message, advice=advice)
+        self.retry_after_s = retry_after_s
+
+
 class OverloadedError(ServiceError):
     """A limit of the service is reached."""
 

@@ -24,6 +24,7 @@ def publish(
     otlp_endpoint: str,
     started_at: str,
     http_address: str,
+    is_over_tls: bool,
 ) -> None:
     """Publish the addresses of a home's service that is ready.
 
@@ -35,6 +36,7 @@ def publish(
         otlp_endpoint: The endpoint to export spans to; empty for none.
         started_at: The start of the service, as ISO 8601 text.
         http_address: Its address over HTTP ("http://127.0.0.1:4680"); empty without one.
+        is_over_tls: True if its TCP addresses are served over TLS.
     """
     content = {
         "pid": os.getpid(),
@@ -44,6 +46,7 @@ def publish(
         "otlp_endpoint": otlp_endpoint,
         "started_at": started_at,
         "http_address": http_address,
+        "tls": is_over_tls,
     }
     # Readers see the old file or the complete new one.
     handle, name = tempfile.mkstemp(dir=home, prefix=".service-", suffix=".json")

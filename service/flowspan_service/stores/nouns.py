@@ -20,6 +20,7 @@ from flowspan_service.stores.logs import LogReads, LogWrites
 from flowspan_service.stores.run_reads import RunReads
 from flowspan_service.stores.run_writes import RunWrites
 from flowspan_service.stores.sessions import SessionReads, SessionWrites
+from flowspan_service.stores.tokens import TokenReads, TokenWrites
 from flowspan_service.stores.transitions import TransitionReads
 from flowspan_service.stores.variables import VariableReads, VariableWrites
 from flowspan_service.stores.verdicts import VerdictWrites
@@ -44,6 +45,7 @@ class AllReads:
         self.logs = LogReads(reading)
         self.runs = RunReads(reading)
         self.sessions = SessionReads(reading)
+        self.tokens = TokenReads(reading)
         self.transitions = TransitionReads(reading)
         self.variables = VariableReads(reading)
 
@@ -63,6 +65,7 @@ class AllWrites:
         self.families = FamilyWrites(tx, self.runs)
         self.sessions = SessionWrites(tx)
         self.fences = FenceWrites(tx, self.sessions)
+        self.tokens = TokenWrites(tx)
         self.variables = VariableWrites(tx)
         self.verdicts = VerdictWrites(tx)
         # The nouns whose rows are deleted with their run, the largest rows first.

@@ -41,6 +41,7 @@ def announce(config: Config, about: About, lock: DatabaseLock | None, addresses:
         otlp_endpoint=config.otlp_endpoint,
         started_at=datetime.fromtimestamp(about.started_us / 1e6, UTC).isoformat(),
         http_address=about.http_address,
+        is_over_tls=config.uses_tcp and config.tls_cert is not None,
     )
     database = without_secrets(config.db)
     http = {"http_address": about.http_address} if about.http_address else {}
@@ -65,6 +66,8 @@ def _how_to_reach(config: Config, about: About, addresses: list[str]) -> list[st
         port = addresses[-1].rpartition(":")[2]
         name = socket.gethostname()
         lines[1] = f"Or point them at it, from anywhere:  export FLOWSPAN_ADDRESS={name}:{port}"
+    if config.listens_on_tcp and config.tls_cert is not None:
+        lines[1] += " FLOWSPAN_TLS=true"
     if about.http_address:
         lines.append(f"Browsers and curl find it at {about.http_address}/")
     return lines

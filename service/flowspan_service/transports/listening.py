@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-import structlog
-
-from flowspan_service.process.sockets import is_loopback, short_socket_path
+from flowspan_service.process.sockets import short_socket_path
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from flowspan_service.config import Config
-
-log = structlog.get_logger("flowspan.service")
 
 
 class Listener(Protocol):
@@ -28,9 +24,9 @@ class Listener(Protocol):
         ...
 
 
-def url_of(host: str, port: int) -> str:
+def url_of(host: str, port: int, *, is_over_tls: bool = False) -> str:
     """Return the address of an HTTP server: "http://127.0.0.1:4680"."""
-    return f"http://{_place(host, port)}"
+    return f"{'https' if is_over_tls else 'http'}://{_place(host, port)}"
 
 
 def listen(server: Listener, config: Config) -> list[str]:
@@ -45,12 +41,6 @@ def listen(server: Listener, config: Config) -> list[str]:
         server.listen_on_socket(path)
         addresses.append(f"unix:{path}")
     if config.listens_on_tcp:
-        if not is_loopback(config.host):
-            log.warning(
-                "every client that reaches this address can read and change everything: there "
-                "is no authentication yet",
-                host=config.host,
-            )
         port = server.listen(config.host, config.port)
         addresses.append(_place(config.host, port))
     return addresses

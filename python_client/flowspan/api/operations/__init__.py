@@ -17,6 +17,7 @@ from flowspan.api.operations import (
     runs,
     service,
     task_runs,
+    tokens,
     variables,
     watching,
 )
@@ -76,3 +77,7 @@ class Operations:
     get_labels = asks(labels.get_labels)
     list_labels = lists(labels.list_labels)
     update_flow_run_labels = asks(labels.update_flow_run_labels)
+
+    create_token = asks(tokens.create_token)
+    read_tokens = asks(tokens.read_tokens)
+    revoke_token = asks(tokens.revoke_token)

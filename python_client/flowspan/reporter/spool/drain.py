@@ -15,7 +15,7 @@ from flowspan.reporter.frame_limit import FrameLimit
 from flowspan.reporter.intake import MAX_BATCH_EVENTS
 from flowspan.reporter.placeholders import placeholder_batch, without_event
 from flowspan.reporter.spool.format import Damage, Losses
-from flowspan.reporter.transport.connector import explain_refusal
+from flowspan.reporter.transport.connector import ACCESS_REASONS, explain_refusal
 from flowspan.reporter.transport.session import open_session, read_response
 from flowspan.reporter.transport.stream import LinkClosedError
 
@@ -156,7 +156,7 @@ class Drain:
                 recovering=True,
             )
         except LinkClosedError as error:
-            if error.status not in _OF_THE_SESSION:
+            if error.status not in _OF_THE_SESSION or error.reason in ACCESS_REASONS:
                 raise explain_refusal(self._address, error) from error
             self._result.problem = f"the service at {self._address} refused its session: {error}"
             return None, None

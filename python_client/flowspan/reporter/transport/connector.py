@@ -17,7 +17,7 @@ from flowspan.connection.client_identity import client_info
 from flowspan.connection.resolve import find_address, resolve_address
 from flowspan.exceptions import ConfigError, FlowspanError, ServiceUnavailableError
 from flowspan.reporter.transport.session import open_session
-from flowspan.reporter.transport.stream import LinkClosedError
+from flowspan.reporter.transport.stream import CLOSED, LinkClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +32,8 @@ _EAGER_FOR_S = 30.0
 _EAGER_DELAY_S = 0.25
 _PATIENT_DELAY_S = 3.0
 _HOPELESS_DELAY_S = 10.0
+ACCESS_REASONS = frozenset({"UNAUTHENTICATED", "MISSING_SCOPE"})
+"""The reasons of a refusal that concern the access token, and not the session."""
 _LONGEST_RETRY_AFTER_S = 10.0
 """Upper bound for the delay that a service may ask for."""
 
@@ -212,6 +214,14 @@ def explain_refusal(address: Address, error: LinkClosedError) -> FlowspanError:
             f"the server at {address} speaks gRPC, but is not a flowspan service or has an "
             f"incompatible version: it does not know flowspan.v1.ReportService. {advice}"
         )
+    if error.reason in ACCESS_REASONS:
+        return ConfigError(
+            f"the service at {address} refused this program: {error}. Set FLOWSPAN_TOKEN or "
+            "FLOWSPAN_TOKEN_FILE to an access token with the scope report."
+        )
     if error.status == "PERMISSION_DENIED":
         return SessionRefusedError(f"the service at {address} refused the session: {error}.")
-    return ServiceUnavailableError(f"the service at {address} refused the session: {error}.")
+    hint = ""
+    if error.message == CLOSED and not address.path and not address.access.uses_tls:
+        hint = " If it serves TLS, set FLOWSPAN_TLS=true."
+    return ServiceUnavailableError(f"the service at {address} refused the session: {error}.{hint}")

@@ -44,8 +44,11 @@ if TYPE_CHECKING:
     from h2.events import Event
 
     from flowspan.connection.address import Address
+    from flowspan.connection.tls import TlsSocket
 
 METHOD = "/flowspan.v1.ReportService/Report"
+CLOSED = "the connection was closed"
+"""The message if the peer closed the connection without a word."""
 
 _STREAM_ID = 1
 _RECEIVE_BYTES = 1 << 16
@@ -133,7 +136,7 @@ class H2Transport:
         address: The address of the service.
     """
 
-    def __init__(self, address: Address, sock: socket.socket) -> None:
+    def __init__(self, address: Address, sock: socket.socket | TlsSocket) -> None:
         """Wrap a connected socket. Use `connect` instead."""
         self.address = address
         self._socket = sock
@@ -163,12 +166,13 @@ class H2Transport:
             _STREAM_ID,
             [
                 (":method", "POST"),
-                (":scheme", "http"),
+                (":scheme", "https" if address.access.uses_tls else "http"),
                 (":path", METHOD),
                 (":authority", address.authority),
                 ("te", "trailers"),
                 ("content-type", "application/grpc+proto"),
                 ("user-agent", "flowspan-python"),
+                *_authorization(address),
             ],
         )
 
@@ -177,6 +181,7 @@ class H2Transport:
         """Connect to the service and begin the call.
 
         Raises:
+            ConfigError: The access token or a file of certificates cannot be used.
             OSError: The connection failed.
         """
         return cls(address, connect_socket(address, timeout_s=timeout_s))
@@ -248,7 +253,7 @@ class H2Transport:
         except OSError as error:
             raise self._closed(error.strerror or str(error)) from error
         if not data:
-            raise self._closed("the connection was closed")
+            raise self._closed(CLOSED)
         self._check_preface(data)
         try:
             self._take(self._http.receive_data(data))
@@ -381,6 +386,12 @@ class H2Transport:
         if self._status is None:
             self._status = LinkClosedError(status, why, **(details or Details())._asdict())
         return self._status
+
+
+def _authorization(address: Address) -> list[tuple[str, str]]:
+    """Return the header with the access token, if there is one."""
+    value = address.access.authorization()
+    return [("authorization", value)] if value else []
 
 
 class Details(NamedTuple):

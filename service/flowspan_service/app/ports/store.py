@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flowspan_service.app.ports.operations import Budget, Operation
     from flowspan_service.app.ports.runs import RunReads, RunWrites
     from flowspan_service.app.ports.sessions import SessionReads, SessionWrites
+    from flowspan_service.app.ports.tokens import TokenReads, TokenWrites
     from flowspan_service.app.ports.transitions import TransitionReads
     from flowspan_service.app.ports.variables import VariableReads, VariableWrites
     from flowspan_service.app.ports.verdicts import VerdictWrites
@@ -129,6 +130,11 @@ class UnitOfWork(Protocol):
     @property
     def sessions(self) -> SessionWrites:
         """The sessions in this transaction."""
+        ...
+
+    @property
+    def tokens(self) -> TokenWrites:
+        """The access tokens in this transaction."""
         ...
 
     @property
@@ -277,6 +283,11 @@ class Store(Protocol):
     @property
     def sessions(self) -> SessionReads:
         """The reads of sessions."""
+        ...
+
+    @property
+    def tokens(self) -> TokenReads:
+        """The reads of access tokens."""
         ...
 
     @property

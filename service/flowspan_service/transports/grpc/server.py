@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flowspan_service.api.backend import Backend
+    from flowspan_service.transports.tls import ServerTls
 
 
 class Server:
@@ -29,10 +30,12 @@ class Server:
 
     Args:
         backend: The backend of the servicers.
+        tls: The certificates of the TCP port; None for no TLS.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, tls: ServerTls | None = None) -> None:
         self._backend = backend
+        self._tls = tls
         self.health = health.aio.HealthServicer()
         self._server = grpc.aio.server(options=server_options(backend.terms.lease_us))
         dispatcher = Dispatcher(backend)
@@ -54,6 +57,8 @@ class Server:
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         check_port(host, port)
         try:
+            if self._tls is not None:
+                return int(self._server.add_secure_port(address, credentials(self._tls)))
             return int(self._server.add_insecure_port(address))
         except RuntimeError as error:
             raise ListenError(f"Cannot listen on {address}: {error}") from error
@@ -104,3 +109,13 @@ class Server:
         status = states.SERVING if is_serving else states.NOT_SERVING
         for name in ("", *SERVICE_NAMES):
             await self.health.set(name, status)
+
+
+def credentials(tls: ServerTls) -> grpc.ServerCredentials:
+    """Return the credentials of a TCP port."""
+    ca = tls.client_ca_file
+    return grpc.ssl_server_credentials(
+        [(tls.key_file.read_bytes(), tls.cert_file.read_bytes())],
+        root_certificates=None if ca is None else ca.read_bytes(),
+        require_client_auth=ca is not None,
+    )

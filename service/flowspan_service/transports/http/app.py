@@ -12,6 +12,7 @@ from flowspan_service.api.dispatcher import Dispatcher
 from flowspan_service.api.errors import as_service_error
 from flowspan_service.api.services import services
 from flowspan_service.domain.errors import ServiceError
+from flowspan_service.domain.tokens import Scope
 from flowspan_service.transports.http import connect
 from flowspan_service.transports.http.asgi import Answer, Request
 from flowspan_service.transports.http.connect import serve_unary
@@ -31,7 +32,7 @@ from flowspan_service.transports.http.errors import (
     refusal,
 )
 from flowspan_service.transports.http.guards import Guards
-from flowspan_service.transports.http.pages import Pages
+from flowspan_service.transports.http.pages import METRICS, Pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -116,6 +117,8 @@ class App:
             raise _not_found(request)
         if request.method not in ("GET", "HEAD"):
             raise _not_allowed("GET, HEAD")
+        if request.path == METRICS and self._backend.access.needs_tokens:
+            self._backend.access.check(METRICS, Scope.READ, connect.call_of(request, None))
         await page(answer, request.headers.get("host", ""))
 
     async def _call(self, method: Method, request: Request, answer: Answer) -> None:

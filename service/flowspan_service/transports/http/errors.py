@@ -57,6 +57,10 @@ DEADLINE_EXCEEDED = 4
 NOT_FOUND = 5
 PERMISSION_DENIED = 7
 UNIMPLEMENTED = 12
+UNAUTHENTICATED = 16
+
+_CHALLENGE = (b"www-authenticate", b'Bearer realm="flowspan"')
+"""What HTTP requires of an answer with the status 401."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +124,11 @@ def failure_of(error: ServiceError) -> Failure:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if error.retry_after_s is not None:
         headers = ((b"retry-after", str(math.ceil(error.retry_after_s)).encode()),)
+    code = int(code_of(error))
+    if code == UNAUTHENTICATED:
+        headers += (_CHALLENGE,)
     details = tuple(error_details(error))
-    return Failure(int(code_of(error)), message_of(error), details, headers=headers)
+    return Failure(code, message_of(error), details, headers=headers)
 
 
 def refusal(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flowspan_service.api.backend import Backend
     from flowspan_service.transports.http.asgi import Answer
 
+METRICS = "/metrics"
 HTML = "text/html; charset=utf-8"
 
 _NOTHING_ELSE = (
@@ -74,7 +75,7 @@ class Pages:
         self.by_path: dict[str, Callable[[Answer, str], Awaitable[None]]] = {
             "/": self._front,
             "/healthz": self._health,
-            "/metrics": self._metrics,
+            METRICS: self._metrics,
             "/openapi.json": self._openapi,
         }
 

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import math
-from typing import TYPE_CHECKING
+from ssl import CERT_REQUIRED
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
     from flowspan_service.api.backend import Backend
+    from flowspan_service.transports.tls import ServerTls
 
 _KEEP_ALIVE_S = 75
 """The time that a connection may stay idle between two requests."""
@@ -32,12 +34,21 @@ class HttpServer:
         backend: The backend of the servicers.
         origins: The origins whose pages may call the service.
         grace_s: The time that calls have to end when the server stops.
+        tls: The certificates; None for no TLS.
     """
 
-    def __init__(self, backend: Backend, *, origins: Iterable[str], grace_s: float) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        origins: Iterable[str],
+        grace_s: float,
+        tls: ServerTls | None = None,
+    ) -> None:
         self._backend = backend
         self._origins = tuple(origins)
         self._grace_s = grace_s
+        self._tls = tls
         self._sockets: list[socket.socket] = []
         self._host = ""
         self._server: _Uvicorn | None = None
@@ -72,10 +83,20 @@ class HttpServer:
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=math.ceil(self._grace_s),
             backlog=_BACKLOG,
+            **self._tls_options(),
         )
         self._server = _Uvicorn(config)
         self._serving = asyncio.create_task(self._server.serve(self._sockets))
         await self._server.wait_until_ready(self._serving)
+
+    def _tls_options(self) -> dict[str, Any]:
+        tls = self._tls
+        if tls is None:
+            return {}
+        options: dict[str, Any] = {"ssl_certfile": tls.cert_file, "ssl_keyfile": tls.key_file}
+        if tls.client_ca_file is not None:
+            options |= {"ssl_ca_certs": str(tls.client_ca_file), "ssl_cert_reqs": CERT_REQUIRED}
+        return options
 
     @property
     def connections(self) -> list[Connection]:

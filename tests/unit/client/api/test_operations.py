@@ -37,6 +37,8 @@ ARGUMENTS = {
     "flow_name": "etl",
     "flow_run_id": "r",
     "labels": {"a": "b"},
+    "scopes": ["read"],
+    "token": "t",
     "run_id": "r",
     "session_id": "s",
     "state": StateType.CANCELLING,

@@ -50,7 +50,7 @@ def test_errors_that_pass_with_time_say_when_to_try_again(
 ) -> None:
     info, *retry = error_details(kind("No."))
     assert info == error_info(kind("No."))
-    may_pass = kind.reason in {"OVERLOADED", "STOPPING", "STORE_UNAVAILABLE"}
+    may_pass = kind.reason in {"OVERLOADED", "RATE_LIMITED", "STOPPING", "STORE_UNAVAILABLE"}
     assert len(retry) == may_pass
     for each in retry:
         assert isinstance(each, RetryInfo)

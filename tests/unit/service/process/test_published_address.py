@@ -21,6 +21,7 @@ def publish_here(home: Path) -> None:
         otlp_endpoint="",
         started_at="2026-01-01T00:00:00+00:00",
         http_address="http://127.0.0.1:4680",
+        is_over_tls=False,
     )
 
 
@@ -34,6 +35,7 @@ def test_file_says_where_and_who(tmp_path: Path) -> None:
         "otlp_endpoint": "",
         "started_at": "2026-01-01T00:00:00+00:00",
         "http_address": "http://127.0.0.1:4680",
+        "tls": False,
     }
     assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
     unpublish(tmp_path)
