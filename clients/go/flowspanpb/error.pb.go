@@ -25,8 +25,8 @@ const (
 // "flowspan.v1", and the name of one of these values as its `reason`, without the prefix
 // ERROR_REASON_. The metadata names the field or run concerned, and `advice` says what to do.
 //
-// OVERLOADED, STOPPING and STORE_UNAVAILABLE also carry a google.rpc.RetryInfo, behind the
-// ErrorInfo. Wait for its `retry_delay`, or longer if your own back-off says so, before the next
+// OVERLOADED, RATE_LIMITED, STOPPING and STORE_UNAVAILABLE also carry a google.rpc.RetryInfo, behind
+// the ErrorInfo. Wait for its `retry_delay`, or longer if your own back-off says so, before the next
 // attempt, and add some jitter. Apply an upper bound of your own. Services of version 0.1 send none.
 type ErrorReason int32
 
@@ -70,6 +70,15 @@ const (
 	ErrorReason_ERROR_REASON_TOKEN_OUT_OF_RANGE ErrorReason = 14
 	// RESOURCE_EXHAUSTED: the answer exceeds the maximum size of a message. Read it page by page.
 	ErrorReason_ERROR_REASON_ANSWER_TOO_LARGE ErrorReason = 15
+	// UNAUTHENTICATED: the call needs an access token and has none, or its token is unknown, expired or
+	// revoked; or, without tokens, the call came over TCP from another user of the service's machine.
+	// Do not retry with the same token.
+	ErrorReason_ERROR_REASON_UNAUTHENTICATED ErrorReason = 16
+	// PERMISSION_DENIED: the access token lacks the scope of the method. Do not retry.
+	ErrorReason_ERROR_REASON_MISSING_SCOPE ErrorReason = 17
+	// RESOURCE_EXHAUSTED: the clients with this access token call more often than it allows. Retry
+	// later.
+	ErrorReason_ERROR_REASON_RATE_LIMITED ErrorReason = 18
 )
 
 // Enum value maps for ErrorReason.
@@ -91,6 +100,9 @@ var (
 		13: "ERROR_REASON_WRONG_SECRET",
 		14: "ERROR_REASON_TOKEN_OUT_OF_RANGE",
 		15: "ERROR_REASON_ANSWER_TOO_LARGE",
+		16: "ERROR_REASON_UNAUTHENTICATED",
+		17: "ERROR_REASON_MISSING_SCOPE",
+		18: "ERROR_REASON_RATE_LIMITED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":        0,
@@ -109,6 +121,9 @@ var (
 		"ERROR_REASON_WRONG_SECRET":       13,
 		"ERROR_REASON_TOKEN_OUT_OF_RANGE": 14,
 		"ERROR_REASON_ANSWER_TOO_LARGE":   15,
+		"ERROR_REASON_UNAUTHENTICATED":    16,
+		"ERROR_REASON_MISSING_SCOPE":      17,
+		"ERROR_REASON_RATE_LIMITED":       18,
 	}
 )
 
@@ -143,7 +158,7 @@ var File_flowspan_v1_error_proto protoreflect.FileDescriptor
 
 const file_flowspan_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x17flowspan/v1/error.proto\x12\vflowspan.v1*\x83\x04\n" +
+	"\x17flowspan/v1/error.proto\x12\vflowspan.v1*\xe4\x04\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\x1a\n" +
@@ -161,7 +176,10 @@ const file_flowspan_v1_error_proto_rawDesc = "" +
 	"\x15ERROR_REASON_INTERNAL\x10\f\x12\x1d\n" +
 	"\x19ERROR_REASON_WRONG_SECRET\x10\r\x12#\n" +
 	"\x1fERROR_REASON_TOKEN_OUT_OF_RANGE\x10\x0e\x12!\n" +
-	"\x1dERROR_REASON_ANSWER_TOO_LARGE\x10\x0fBH\n" +
+	"\x1dERROR_REASON_ANSWER_TOO_LARGE\x10\x0f\x12 \n" +
+	"\x1cERROR_REASON_UNAUTHENTICATED\x10\x10\x12\x1e\n" +
+	"\x1aERROR_REASON_MISSING_SCOPE\x10\x11\x12\x1d\n" +
+	"\x19ERROR_REASON_RATE_LIMITED\x10\x12BH\n" +
 	"\x0fdev.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\vFlowspan.V1b\x06proto3"
 
 var (
