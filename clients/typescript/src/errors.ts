@@ -110,8 +110,11 @@ export function flowspanErrorOf(error: unknown, address = ""): unknown {
   const info = error.findDetails(ErrorInfoSchema).find((each) => each.domain === "flowspan.v1");
   const retry = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
   const metadata: Record<string, string> = { ...info?.metadata };
-  const code = codeName(error.code);
   const isOwn = info !== undefined;
+  // A browser does not say why a request failed.
+  const isFetch =
+    !isOwn && /failed to fetch|fetch failed|networkerror|load failed/i.test(error.rawMessage);
+  const code = isFetch ? "UNAVAILABLE" : codeName(error.code);
   const advice = metadata.advice ?? "";
   const unanswered = !isOwn && code === "UNAVAILABLE" && address !== "";
   return new FlowspanError(

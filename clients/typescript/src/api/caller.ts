@@ -133,23 +133,13 @@ function callOptions(timeoutMs: number, signal: AbortSignal | undefined): CallOp
 
 /** Whether an error passes with time: the service is away, or has too much to do. */
 function isPassing(error: unknown): error is FlowspanError {
-  return (
-    error instanceof FlowspanError &&
-    (error.code === "UNAVAILABLE" || error.reason === "OVERLOADED" || isBroken(error))
-  );
+  if (!(error instanceof FlowspanError)) return false;
+  if (error.code === "UNAVAILABLE" || error.reason === "OVERLOADED") return true;
+  // The service explains its own errors. Without that, it is the connection that broke.
+  if (error.reason !== "") return false;
+  if (error.code === "CANCELLED" || error.code === "ABORTED") return true;
+  return (error.code === "INTERNAL" || error.code === "UNKNOWN") && NETWORK.test(error.message);
 }
 
-/** A connection that breaks in the middle of a stream has other codes in connect-node. */
-function isBroken(error: FlowspanError): boolean {
-  return (
-    error.reason === "" &&
-    (error.code === "ABORTED" || error.code === "INTERNAL") &&
-    isOfNetwork(error)
-  );
-}
-
-const NETWORK = /ECONNRESET|EPIPE|aborted|closed|premature|stream|socket|missing trailer/i;
-
-function isOfNetwork(error: FlowspanError): boolean {
-  return NETWORK.test(error.message);
-}
+const NETWORK =
+  /ECONNRESET|EPIPE|ENOENT|aborted|closed|premature|stream|socket|missing trailer|fetch|network/i;

@@ -1,7 +1,7 @@
 /** The logger of a run. */
 
 import { nowUs } from "../core/clock.js";
-import { errorSummary, stackTrace } from "../core/failures.js";
+import { logText } from "../core/format.js";
 import { MAX_LOG_BYTES } from "../core/limits.js";
 import { chunks, clean } from "../core/text.js";
 import { logEvent } from "./events.js";
@@ -57,7 +57,7 @@ export class RunLogger {
    * @param values - Texts stay as they are, errors have their stack trace, and others are JSON.
    */
   log(level: number, ...values: unknown[]): void {
-    writeLog(this.run, level, this.name, values.map(textOf).join(" "));
+    writeLog(this.run, level, this.name, logText(values));
   }
 }
 
@@ -101,17 +101,4 @@ export function writeLog(
   }
   // The rest of a record is not dropped: half a record is worth nothing.
   for (const event of rest) reporter.emit(event);
-}
-
-function textOf(value: unknown): string {
-  if (typeof value === "string") return value;
-  if (value instanceof Error) return stackTrace(value) || errorSummary(value);
-  if (typeof value === "object" && value !== null) {
-    try {
-      return JSON.stringify(value) ?? "";
-    } catch {
-      return Object.prototype.toString.call(value);
-    }
-  }
-  return String(value);
 }

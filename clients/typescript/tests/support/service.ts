@@ -16,9 +16,9 @@ const START_TIMEOUT_MS = 50_000;
 /** A service with a database of its own. It keeps its port when it is started again. */
 export class Service {
   readonly home = mkdtempSync(join(tmpdir(), "flowspan-ts-"));
-  httpAddress = "";
   log = "";
   private port = 0;
+  private httpPort = 0;
   private child: ChildProcess | undefined;
 
   /** @param flags - Further flags of `flowspan server start`. */
@@ -28,8 +28,13 @@ export class Service {
     return `127.0.0.1:${this.port}`;
   }
 
+  get httpAddress(): string {
+    return `http://127.0.0.1:${this.httpPort}`;
+  }
+
   async start(): Promise<this> {
     this.port ||= await freePort();
+    this.httpPort ||= await freePort();
     const [program, ...first] = COMMAND as [string, ...string[]];
     const flags = [
       "server",
@@ -37,7 +42,7 @@ export class Service {
       "--port",
       String(this.port),
       "--http-port",
-      "0",
+      String(this.httpPort),
       "--home",
       this.home,
     ];
@@ -55,7 +60,6 @@ export class Service {
       const read = (data: Buffer) => {
         this.log += data;
         if (!/is ready at/.test(this.log)) return;
-        this.httpAddress = /http_address=(\S+)/.exec(this.log)?.[1] ?? "";
         clearTimeout(timer);
         resolve();
       };
