@@ -35,7 +35,7 @@ $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
 endef
 
 .PHONY: help setup lock gen gen-check fmt lint lint-proto types test test-prefect test-jaeger check demo serve soak \
-	bench bench-peers bench-clients client-go release-proto clean
+	bench bench-peers bench-clients client-go client-typescript release-proto clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -117,6 +117,9 @@ test-jaeger: $(INSTALLED) ## Run the tests with a real Jaeger (found, or built w
 	@scripts/build-jaeger.sh > /dev/null || test $$? -eq 3 # 3: neither Jaeger nor Go, so the tests are skipped
 	$(BIN)/pytest -m jaeger $(ARGS)
 
+client-typescript: $(INSTALLED) ## Check and test the TypeScript client (needs Node)
+	cd clients/typescript && npm ci --no-audit --no-fund && npm run lint && npm test
+
 soak: $(INSTALLED) ## Run flows while everything fails: make soak ARGS="--minutes 10 --db postgresql --seed 1"
 	$(BIN)/python -m tests.soak $(ARGS)
 
@@ -141,6 +144,7 @@ client-go: $(INSTALLED) ## Check and test the Go client
 
 bench-clients: $(INSTALLED) ## Measure the clients in other languages; one line of JSON per figure
 	@cd clients/go && go run ./benchmarks $(ARGS)
+	@$(BIN)/python -m benchmarks.clients
 
 clean: ## Remove all build results and environments
 	rm -rf $(VENV) $(GEN_VENV) .build build dist .pytest_cache .ruff_cache .mypy_cache \

@@ -170,6 +170,7 @@ export class Client extends Reader implements AsyncDisposable {
       current: asyncCurrentRun,
       incoming,
       openRuns: new Map(),
+      places: new Map(),
       has: (capability) => service.capabilities.includes(capability),
       warn: (message) => this.warn(message),
       outermostChanged: (_run, isOpen) => {

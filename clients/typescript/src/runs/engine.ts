@@ -23,7 +23,7 @@ import {
   stateEvent,
 } from "./events.js";
 import { LEVELS, writeLog } from "./logger.js";
-import { inputList, retryDelayMs } from "./options.js";
+import { retryDelayMs } from "./options.js";
 import type { Run } from "./run.js";
 
 /** The code of a flow or task. */
@@ -246,9 +246,9 @@ function emitCreated(run: Run): void {
         version: options.version === undefined ? "" : cleanName(options.version),
         description: options.description === undefined ? "" : cleanDescription(options.description),
         maxAttempts: (options.retries ?? 0) + 1,
-        ...(options.inputs === undefined
-          ? {}
-          : { inputs: inputList(options.inputs).slice(0, MAX_INPUTS) }),
+        inputs: run.inputs
+          .slice(0, MAX_INPUTS)
+          .map(({ runId, parameter }) => ({ runId, parameter })),
         ...(options.labels === undefined ? {} : { labels: { ...options.labels } }),
         ...(run.place === undefined ? {} : { code: run.place }),
         ...(parameters === undefined ? {} : { parameters }),

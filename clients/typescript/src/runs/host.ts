@@ -3,6 +3,7 @@
 import type { Reporter } from "../reporter/reporter.js";
 import type { Tracer } from "../trace/spans.js";
 import type { Incoming } from "./carriers.js";
+import type { Place } from "./code.js";
 import type { Run } from "./run.js";
 
 /** The run whose code is running. */
@@ -22,6 +23,8 @@ export interface RunHost {
   readonly incoming: Incoming;
   /** The runs that have not ended, by id. */
   readonly openRuns: Map<string, Run>;
+  /** The places of calls, by what was called. */
+  readonly places: Map<string, Place>;
   /** Whether the service has a capability. */
   has(capability: string): boolean;
   /** Called when a top-level run begins, and when it has ended. */

@@ -1,6 +1,6 @@
 /** The options of flows and tasks, and their checks. */
 
-import type { HeadersLike } from "./carriers.js";
+import type { HeadersLike, SpanContext } from "./carriers.js";
 
 /** The delay before each retry: milliseconds, a list of which the last is repeated, or a function. */
 export type RetryDelay = number | readonly number[] | ((failedAttempt: number) => number);
@@ -97,18 +97,27 @@ export function retryDelayMs(
   return usable * (1 + random() * (options.retryJitter ?? 0));
 }
 
+/** A run of `inputs`, with its span if it is of this process. */
+export interface ListedInput {
+  runId: string;
+  parameter: string;
+  span?: SpanContext;
+}
+
 /** Return the runs of `inputs` with their parameters. */
-export function inputList(inputs: RunOptions["inputs"]): { runId: string; parameter: string }[] {
-  const found: { runId: string; parameter: string }[] = [];
+export function inputList(inputs: RunOptions["inputs"]): ListedInput[] {
+  const found: ListedInput[] = [];
   for (const [parameter, given] of Object.entries(inputs ?? {})) {
     for (const each of Array.isArray(given) ? given : [given]) {
-      found.push({ runId: inputId(each as InputRun), parameter });
+      found.push(listed(each as InputRun, parameter));
     }
   }
   return found;
 }
 
-function inputId(input: InputRun): string {
-  if (typeof input === "string") return input;
-  return "run" in input ? input.run.id : input.id;
+function listed(input: InputRun, parameter: string): ListedInput {
+  if (typeof input === "string") return { runId: input, parameter };
+  const run: { id: string; span?: { context: SpanContext } } = "run" in input ? input.run : input;
+  const item = { runId: run.id, parameter };
+  return run.span === undefined ? item : { ...item, span: run.span.context };
 }

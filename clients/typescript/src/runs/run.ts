@@ -18,7 +18,13 @@ import { cleanName, cleanTags } from "./events.js";
 import type { RunHost } from "./host.js";
 import { RunLogger } from "./logger.js";
 import { petName } from "./names.js";
-import { checkOptions, type FlowOptions, type RunOptions } from "./options.js";
+import {
+  checkOptions,
+  type FlowOptions,
+  inputList,
+  type ListedInput,
+  type RunOptions,
+} from "./options.js";
 
 /** The promise of the result of a run. */
 export interface RunPromise<T, P = unknown> extends Promise<T> {
@@ -44,6 +50,8 @@ export interface RunSpec<P> {
   /** At the top level: what called the process or the request. */
   incoming?: Incoming;
 }
+
+const MAX_PLACES = 10_000;
 
 /** One execution of a flow or task. */
 export class Run<P = unknown> {
@@ -82,6 +90,8 @@ export class Run<P = unknown> {
   /** @internal */
   readonly createdUs = nowUs();
   /** @internal */
+  readonly inputs: readonly ListedInput[];
+  /** @internal */
   readonly place: Place | undefined;
   /** @internal */
   droppedLogs = 0;
@@ -113,7 +123,8 @@ export class Run<P = unknown> {
     this.rootRunId = parent?.rootRunId ?? incoming?.run?.rootRunId ?? this.id;
     this.flowRunId = kind === "flow" ? this.id : (parent?.flowRunId ?? "");
     this.name = cleanName(options.runName ?? this.defaultName());
-    this.place = host.has("run_details.v1") ? callerPlace(this.functionName) : undefined;
+    this.place = host.has("run_details.v1") ? this.findPlace() : undefined;
+    this.inputs = options.inputs === undefined ? [] : inputList(options.inputs);
     const facts = {
       id: this.id,
       rootId: this.rootRunId,
@@ -122,11 +133,27 @@ export class Run<P = unknown> {
       name: this.name,
       tags: this.tags,
       createdUs: this.createdUs,
+      inputs: this.inputs,
       ...(this.place === undefined ? {} : { code: this.place }),
     };
     this.span = host.tracer.start(facts, parent?.span, incoming?.span);
     this.log = new RunLogger(this as Run, "flowspan.run");
     this.artifacts = new RunArtifacts(this as Run);
+  }
+
+  /**
+   * Return the place of the call. A stack trace costs more than all the rest of a run, so the place
+   * is that of the first call of this name below a flow or task of that name.
+   */
+  private findPlace(): Place | undefined {
+    const { places } = this.host;
+    const key = `${this.parent?.functionName ?? ""}\n${this.kind}\n${this.functionName}`;
+    let place = places.get(key);
+    if (place === undefined) {
+      place = callerPlace(this.functionName);
+      if (place !== undefined && places.size < MAX_PLACES) places.set(key, place);
+    }
+    return place;
   }
 
   private defaultName(): string {

@@ -54,10 +54,17 @@ class SdkTracer implements Tracer {
     if (parent instanceof SdkSpan && (!isInside || active.traceId !== parent.context.traceId)) {
       context = api.trace.setSpan(context, parent.span);
     } else if (!isInside && parent === undefined && remote !== undefined) {
-      context = api.trace.setSpanContext(context, remoteContext(api, remote));
+      context = api.trace.setSpanContext(context, {
+        ...remoteContext(api, remote),
+        isRemote: true,
+      });
     }
     const parentSpanId = api.trace.getSpanContext(context)?.spanId ?? "";
-    const options = { startTime: hrTime(facts.createdUs), attributes: attributesOf(facts) };
+    const options = {
+      startTime: hrTime(facts.createdUs),
+      attributes: attributesOf(facts),
+      links: linksOf(api, facts),
+    };
     const span = this.tracer.startSpan(facts.functionName, options, context);
     return new SdkSpan(api, this.tracer, span, facts, context, parentSpanId);
   }
@@ -184,6 +191,14 @@ function attributesOf(facts: SpanFacts): Api.Attributes {
   return attributes;
 }
 
+function linksOf(api: OpenTelemetry, facts: SpanFacts): Api.Link[] {
+  return facts.inputs.flatMap(({ runId, parameter, span }) => {
+    if (span === undefined) return [];
+    const attributes = { "flowspan.input.name": parameter, "flowspan.run.id": runId };
+    return [{ context: remoteContext(api, span), attributes }];
+  });
+}
+
 function spanContext(context: Api.SpanContext): SpanContext {
   return {
     traceId: context.traceId,
@@ -198,7 +213,6 @@ function remoteContext(api: OpenTelemetry, span: SpanContext): Api.SpanContext {
     traceId: span.traceId,
     spanId: span.spanId,
     traceFlags: Number.parseInt(span.flags, 16),
-    isRemote: true,
     ...(span.tracestate ? { traceState: api.createTraceState(span.tracestate) } : {}),
   };
 }

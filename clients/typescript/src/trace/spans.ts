@@ -12,6 +12,8 @@ export interface SpanFacts {
   readonly name: string;
   readonly tags: readonly string[];
   readonly createdUs: number;
+  /** The runs whose results the run takes. */
+  readonly inputs: readonly { runId: string; parameter: string; span?: SpanContext }[];
   readonly code?: { filePath: string; line: number; function: string };
 }
 

@@ -39,8 +39,8 @@ export enum ErrorReason {
 
   /**
    * INVALID_ARGUMENT: a field or the message exceeds its limit, or the message has too many fields.
-   * A request has at most 64 KiB; a request that lists or counts runs or artifacts, or sets a
-   * variable, 256 KiB; one with an artifact 2 MiB; one with a state 4 MiB; a report 4 MiB and
+   * A request has at most 64 KiB; a request that lists, counts or watches runs, lists artifacts, or
+   * sets a variable, 256 KiB; one with an artifact 2 MiB; one with a state 4 MiB; a report 4 MiB and
    * 64 KiB (see Welcome.max_frame_bytes). gRPC itself refuses messages above 8 MiB, with
    * RESOURCE_EXHAUSTED and without ErrorInfo: never send that message again.
    *

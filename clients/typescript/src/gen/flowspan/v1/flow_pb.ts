@@ -22,7 +22,10 @@ export const file_flowspan_v1_flow: GenFile = /*@__PURE__*/
  */
 export type Flow = Message<"flowspan.v1.Flow"> & {
   /**
-   * Output only. A UUID (version 5) derived from the name, so that every client can compute it.
+   * Output only. A UUID (version 5) derived from the UTF-8 bytes of the name, so that every client can
+   * compute it. The namespace is 6f3b7d62-2f7b-5a0e-9d5c-0c9a1f5b7a10, in bytes
+   * 6f 3b 7d 62 2f 7b 5a 0e 9d 5c 0c 9a 1f 5b 7a 10. The id of the flow "etl" is
+   * 8099f7e0-4e67-5a22-b013-76268a82d660.
    *
    * @generated from field: string id = 1;
    */

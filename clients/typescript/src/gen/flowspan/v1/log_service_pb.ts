@@ -207,8 +207,8 @@ export const TailLogsRequestSchema: GenMessage<TailLogsRequest> = /*@__PURE__*/
  */
 export type TailLogsResponse = Message<"flowspan.v1.TailLogsResponse"> & {
   /**
-   * The records, ordered by position. Empty in a keep-alive, which is sent every 15 s without a
-   * record.
+   * The records, ordered by position. Empty in a keep-alive, which follows whenever nothing was sent
+   * for 15 s.
    *
    * @generated from field: repeated flowspan.v1.LogRecord logs = 1;
    */
@@ -285,7 +285,7 @@ export const LogService: GenService<{
   /**
    * Follow log records: first the existing ones, then new ones as they arrive. The stream ends when
    * the run is in a terminal state and all its records were sent. After a broken connection, resume
-   * with after_position.
+   * with after_position. The headers of the response are sent at once.
    * NOT_FOUND: the run does not exist. OUT_OF_RANGE: the database has no record at after_position,
    * for example because a backup was restored.
    *

@@ -28,9 +28,9 @@ export type Payload = Message<"flowspan.v1.Payload"> & {
    * if it is not: NaN and Infinity are not JSON), or a name that the clients of a project agree on.
    * At most 64 bytes.
    *
-   * JSON is nested at most 500 levels deep, and its integers have at most 4300 digits. Reports are
-   * exempt from both limits, because clients of version 0.1 may exceed them and would lose a whole
-   * batch. A service may store such a value without checking it.
+   * JSON is nested at most 500 levels deep. Reports are exempt from this limit, because clients of
+   * version 0.1 may exceed it and would lose a whole batch. A service may store such a value without
+   * checking it.
    *
    * @generated from field: string encoding = 1;
    */

@@ -91,7 +91,8 @@ export type Hello = Message<"flowspan.v1.Hello"> & {
 
   /**
    * Optional. The lease that the client requests instead of the service's default. Thin clients
-   * that call rarely request a longer one. The service enforces its own limits.
+   * that call rarely request a longer one. The service grants 1 s to 1 h: a request outside is
+   * raised or lowered to that. Welcome and the answers of ReportBatch have the granted lease.
    *
    * @generated from field: google.protobuf.Duration lease = 8;
    */
@@ -181,7 +182,7 @@ export type Welcome = Message<"flowspan.v1.Welcome"> & {
   maxBatchBytes: bigint;
 
   /**
-   * The maximum number of events in flight: sent but not yet acknowledged.
+   * The maximum number of events in flight: sent but not yet acknowledged. Counted in sequences.
    *
    * @generated from field: int64 max_unacked_events = 3;
    */
@@ -408,11 +409,17 @@ export const RunCreatedSchema: GenMessage<RunCreated> = /*@__PURE__*/
   messageDesc(file_flowspan_v1_report, 2);
 
 /**
- * A short run from its creation to its end, in one event instead of three. It has the same effect as
- * RunCreated, StateEntered with RUNNING at `start_time`, and StateEntered with `ended`, one after the
- * other: three transitions, the same rules. If a rule objects to one of the three, the rest is not
- * applied, and the event has that verdict. Services without the capability "run_completed.v1" do not
- * know it.
+ * A short run from its creation to its end, in one event that stands for three: RunCreated,
+ * StateEntered with RUNNING at `start_time`, and StateEntered with `ended`, both of attempt 1. It has
+ * the same effect as these three, one after the other: three transitions, the same rules, the same
+ * verdicts. Two things differ. If the run is not created, and was not created before with the same
+ * content, the states are not considered, and there is one verdict. And if the last state is not a
+ * terminal one that the service knows, nothing is applied.
+ *
+ * It takes three sequences, like the events that it stands for, and the verdicts on its parts have
+ * these sequences. So a client may send it, and resend the three events to a service that does not
+ * know it, or the other way round. Services without the capability "run_completed.v1" do not know it,
+ * and a client must not send it to them: they would count one sequence.
  *
  * @generated from message flowspan.v1.RunCompleted
  */
@@ -425,7 +432,8 @@ export type RunCompleted = Message<"flowspan.v1.RunCompleted"> & {
   created?: RunCreated | undefined;
 
   /**
-   * Required. The time when the run entered RUNNING (see State.time).
+   * Required. The time when the run entered RUNNING (see State.time). The name of that state is
+   * "Running", and it has no message.
    *
    * @generated from field: google.protobuf.Timestamp start_time = 2;
    */
@@ -536,7 +544,7 @@ export type Event = Message<"flowspan.v1.Event"> & {
     case: "artifactChanged";
   } | {
     /**
-     * A run was created, ran and ended.
+     * A run was created, ran and ended. Takes three sequences.
      *
      * @generated from field: flowspan.v1.RunCompleted run_completed = 6;
      */
@@ -567,7 +575,8 @@ export type Batch = Message<"flowspan.v1.Batch"> & {
   firstSequence: bigint;
 
   /**
-   * Required. The events. Their sequences count up from first_sequence.
+   * Required. The events. Their sequences count up from first_sequence. Each event takes one, except
+   * run_completed, which takes three.
    *
    * @generated from field: repeated flowspan.v1.Event events = 2;
    */

@@ -13,7 +13,7 @@ export const file_flowspan_v1_run_input: GenFile = /*@__PURE__*/
   fileDesc("ChtmbG93c3Bhbi92MS9ydW5faW5wdXQucHJvdG8SC2Zsb3dzcGFuLnYxIi0KCFJ1bklucHV0Eg4KBnJ1bl9pZBgBIAEoCRIRCglwYXJhbWV0ZXIYAiABKAlCSAoPZGV2LmZsb3dzcGFuLnYxUAFaJWZsb3dzcGFuLmRldi9nby9mbG93c3BhbnBiO2Zsb3dzcGFucGKqAgtGbG93c3Bhbi5WMWIGcHJvdG8z");
 
 /**
- * A run whose result another run took as an argument.
+ * A run whose result another run took as an argument, or that it waited for.
  *
  * @generated from message flowspan.v1.RunInput
  */
@@ -27,7 +27,8 @@ export type RunInput = Message<"flowspan.v1.RunInput"> & {
 
   /**
    * Required. The name of the parameter that got the result. A result that was inside an argument
-   * counts for that argument. At most 256 bytes.
+   * counts for that argument. "wait_for" if the run only waited for the other one. At most 256
+   * bytes.
    *
    * @generated from field: string parameter = 2;
    */

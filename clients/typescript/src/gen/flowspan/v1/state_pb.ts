@@ -52,7 +52,8 @@ export type State = Message<"flowspan.v1.State"> & {
    * The time when the state was entered, by the reporter's clock, in microseconds: finer digits are
    * dropped. If not set, the time when the service received the state, by its own clock. Services
    * without the capability "clocks.v1" require it in reports. Ignored by SetFlowRunState, which uses
-   * the service's clock.
+   * the service's clock. In answers, the times of all states of a run are on one clock, which is
+   * usually that of the client that created the run: others are moved to it (see docs/states.md).
    *
    * @generated from field: google.protobuf.Timestamp time = 4;
    */
@@ -89,7 +90,8 @@ export const StateSchema: GenMessage<State> = /*@__PURE__*/
 
 /**
  * The type of a state. The service's rules decide by the type which transitions are legal. The name
- * (see State.name) is for people and can be more specific.
+ * (see State.name) is for people and can be more specific. The comment of each type lists the names
+ * that clients of every language use; the first one is the default. docs/states.md says when.
  *
  * The terminal types are COMPLETED, FAILED, CANCELLED and CRASHED.
  *
@@ -105,6 +107,7 @@ export enum StateType {
 
   /**
    * Runs later: waiting for its scheduled time or a retry delay.
+   * Names: "Scheduled", "AwaitingRetry".
    *
    * @generated from enum value: STATE_TYPE_SCHEDULED = 1;
    */
@@ -112,6 +115,7 @@ export enum StateType {
 
   /**
    * Accepted and about to run: waiting for its inputs, a thread or a worker.
+   * Names: "Pending", "NotReady".
    *
    * @generated from enum value: STATE_TYPE_PENDING = 2;
    */
@@ -119,6 +123,7 @@ export enum StateType {
 
   /**
    * User code is running.
+   * Names: "Running", "Retrying".
    *
    * @generated from enum value: STATE_TYPE_RUNNING = 3;
    */
@@ -126,6 +131,7 @@ export enum StateType {
 
   /**
    * Suspended by a user. Can be resumed.
+   * Names: "Paused".
    *
    * @generated from enum value: STATE_TYPE_PAUSED = 4;
    */
@@ -133,6 +139,7 @@ export enum StateType {
 
   /**
    * Cancellation was requested, and the code has not stopped yet.
+   * Names: "Cancelling".
    *
    * @generated from enum value: STATE_TYPE_CANCELLING = 5;
    */
@@ -140,6 +147,7 @@ export enum StateType {
 
   /**
    * Terminal: the code returned.
+   * Names: "Completed", "Cached", "RolledBack".
    *
    * @generated from enum value: STATE_TYPE_COMPLETED = 6;
    */
@@ -147,6 +155,7 @@ export enum StateType {
 
   /**
    * Terminal: the code raised, timed out, or returned a failed state.
+   * Names: "Failed", "TimedOut".
    *
    * @generated from enum value: STATE_TYPE_FAILED = 7;
    */
@@ -154,6 +163,7 @@ export enum StateType {
 
   /**
    * Terminal: the code was stopped on request.
+   * Names: "Cancelled", "NotReady".
    *
    * @generated from enum value: STATE_TYPE_CANCELLED = 8;
    */
@@ -161,6 +171,7 @@ export enum StateType {
 
   /**
    * Terminal: the process that ran the code is gone, or its infrastructure failed.
+   * Names: "Crashed".
    *
    * @generated from enum value: STATE_TYPE_CRASHED = 9;
    */

@@ -16,11 +16,14 @@ export const file_flowspan_v1_trace: GenFile = /*@__PURE__*/
  * The OpenTelemetry context of a run. The client that creates the run chooses the ids, so the
  * service can export the run's span if the process no longer can.
  *
- * A client without an OpenTelemetry SDK sends no trace context. The ids then follow from the ids of
- * the runs: the trace id is the 16 bytes of the root run's id, the span id the last 8 bytes of the
- * run's id, and the flags are 03. If the parent has a trace context, the run is in that trace. The
- * span id of an attempt after the first is the first 8 bytes of the SHA-256 of the run's id (16
- * bytes) and the number of the attempt (4 bytes, big-endian).
+ * A client without an OpenTelemetry SDK sends no trace context, and asks the service to export its
+ * spans (see Hello.spans_by_service). The ids then follow from the ids of the runs: the trace id is
+ * the 16 bytes of the root run's id, the span id the last 8 bytes of the run's id, and the flags are
+ * 03. If the parent has a trace context, the run is in that trace, below the parent's span; a parent
+ * without one is skipped. The answers of the service show these ids. An attempt that failed and was
+ * followed by another one has a span of its own, and so have the attempts after it: its id is the
+ * first 8 bytes of the SHA-256 of the run's id (16 bytes) and the number of the attempt (4 bytes,
+ * big-endian).
  *
  * @generated from message flowspan.v1.TraceContext
  */

@@ -92,7 +92,8 @@ export const VerdictSchema: GenMessage<Verdict> = /*@__PURE__*/
 
 /**
  * The service's answer to a reported or requested transition. It is data, not an error of the call,
- * because one call can carry transitions of many runs.
+ * because one call can carry transitions of many runs. Rules give verdicts; a malformed field, a
+ * missing object or an unavailable service gives the call a status (see ErrorReason).
  *
  * @generated from enum flowspan.v1.VerdictKind
  */

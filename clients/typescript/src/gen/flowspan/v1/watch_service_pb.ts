@@ -35,7 +35,7 @@ export type WatchRequest = Message<"flowspan.v1.WatchRequest"> & {
   runId: string;
 
   /**
-   * Optional. A resume token from an earlier watch of the same run_id.
+   * Optional. A resume token from an earlier watch of the same run_id and the same filter.
    *
    * @generated from field: string resume_token = 2;
    */
@@ -56,7 +56,8 @@ export type WatchRequest = Message<"flowspan.v1.WatchRequest"> & {
   changesOnly: boolean;
 
   /**
-   * Optional. The runs of the snapshot. Services without the capability "watch_filters.v1" ignore it.
+   * Optional. The runs of the snapshot. INVALID_ARGUMENT with changes_only, unless it is
+   * SNAPSHOT_SCOPE_NONE. Services without the capability "watch_filters.v1" ignore it.
    *
    * @generated from field: flowspan.v1.SnapshotScope snapshot = 5;
    */
@@ -65,8 +66,9 @@ export type WatchRequest = Message<"flowspan.v1.WatchRequest"> & {
   /**
    * Optional. The runs to watch. Only fields about what never changes are allowed: function_names,
    * tags, parent_run_id, root_run_id, flow_run_id, top_level_only, created_after, created_before and
-   * run_name. Others fail with INVALID_ARGUMENT. A resume token belongs to its filter. Services
-   * without the capability "watch_filters.v1" ignore it.
+   * run_name. Others fail with INVALID_ARGUMENT. A resume token belongs to its filter: with another
+   * one, it fails with INVALID_ARGUMENT (BAD_TOKEN). The order of values makes no difference.
+   * Services without the capability "watch_filters.v1" ignore it.
    *
    * @generated from field: flowspan.v1.RunFilter filter = 6;
    */
@@ -81,7 +83,8 @@ export const WatchRequestSchema: GenMessage<WatchRequest> = /*@__PURE__*/
   messageDesc(file_flowspan_v1_watch_service, 0);
 
 /**
- * A frame of Watch: a part of the snapshot, the marker at its end, or a change.
+ * A frame of Watch: a part of the snapshot, the marker at its end, a change, or a keep-alive.
+ * Clients ignore a frame whose item they do not know, except for its token.
  *
  * @generated from message flowspan.v1.WatchResponse
  */
@@ -249,7 +252,8 @@ export enum SnapshotScope {
   ALL = 1,
 
   /**
-   * The runs that are not in a terminal state.
+   * The runs that are not in a terminal state. Costs the same however many runs have ended. A run
+   * that is not among them can change later: a failed run is retried. Get it then.
    *
    * @generated from enum value: SNAPSHOT_SCOPE_ACTIVE = 2;
    */
@@ -278,15 +282,17 @@ export const WatchService: GenService<{
   /**
    * Watch runs. The stream starts with the current runs (the snapshot) and a marker, followed by
    * every later transition in commit order, without gaps or duplicates. With a resume token there
-   * is no snapshot: the stream continues from the point where the token was issued.
+   * is no snapshot: the stream continues from the point where the token was issued. The headers of
+   * the response are sent at once, so a client knows that the watch has begun.
    *
    * A watch of a single run ends when the run is in a terminal state and all changes were sent.
-   * NOT_FOUND: the run does not exist. INVALID_ARGUMENT: an invalid token. OUT_OF_RANGE: a token
-   * from another database, or from a state that this one no longer has because a backup was
-   * restored. Start again without a token.
+   * NOT_FOUND: the run does not exist. INVALID_ARGUMENT: an invalid token, or a field of the filter
+   * that a watch does not have. OUT_OF_RANGE: a token from another database, or from a state that
+   * this one no longer has because a backup was restored. Start again without a token.
    *
-   * While there is nothing to send, a keep-alive follows every 15 s. It has the resume token, too, so
-   * that a client can resume after changes that its filter left out.
+   * After the snapshot, a keep-alive follows whenever nothing was sent for 15 s. It has a resume
+   * token, so that a client can resume after the changes that its filter left out. Services without
+   * the capability "watch_filters.v1" send none.
    *
    * @generated from rpc flowspan.v1.WatchService.Watch
    */
