@@ -10,6 +10,7 @@ import { type ServiceInfo, toServiceInfo } from "./api/records.js";
 import { nowUs, timestamp } from "./core/clock.js";
 import { newId, randomBytes } from "./core/ids.js";
 import { FlowspanError, RunAbortedError, RunCancelledError } from "./errors.js";
+import { closeAtExit, forgetAtExit } from "./exit.js";
 import { type Command, type Hello, HelloSchema } from "./gen/flowspan/v1/report_pb.js";
 import { ReportService } from "./gen/flowspan/v1/report_service_pb.js";
 import { SystemService } from "./gen/flowspan/v1/system_service_pb.js";
@@ -113,9 +114,22 @@ async function greet(
     const call = (again: { timeoutMs?: number }) => stub.getInfo({}, again);
     return toServiceInfo(await caller.once(call));
   } catch (error) {
-    if (!(error instanceof FlowspanError) || !error.retryable || error.reason === "") throw error;
+    if (!(error instanceof FlowspanError)) throw error;
+    if (error.reason === "") throw unanswered(error, address);
+    if (!error.retryable) throw error;
     return toServiceInfo(await caller.repeatable((call) => stub.getInfo({}, call)));
   }
+}
+
+/** Say of a connection that broke that there is no service, whichever status it broke with. */
+function unanswered(error: FlowspanError, address: Address): FlowspanError {
+  if (!NO_ANSWER_CODES.has(error.code)) return error;
+  const message = `no service answers at ${address.text} (${error.message}); is it the gRPC port of a service, and does it use TLS?`;
+  return new FlowspanError(message, {
+    code: "UNAVAILABLE",
+    advice: "Check the address and the option tls.",
+    cause: error,
+  });
 }
 
 /** What a client is made of. */
@@ -129,6 +143,8 @@ interface ClientParts {
   tracer: Tracer;
 }
 
+// The codes of Connect for errors of sockets and of TLS.
+const NO_ANSWER_CODES = new Set(["INTERNAL", "UNKNOWN", "ABORTED", "CANCELLED", "UNIMPLEMENTED"]);
 const FLUSH_BEFORE_CALL_MS = 10_000;
 const SIGNAL_FLUSH_MS = 5_000;
 
@@ -144,9 +160,8 @@ export class Client extends Reader implements AsyncDisposable {
   private readonly secret = randomBytes(16);
   private readonly warned = new Set<string>();
   private readonly parts: ClientParts;
+  private outermostCount = 0;
   private closing: Promise<void> | undefined;
-  private readonly onBeforeExit = () =>
-    void this.close().catch((error) => this.warn(String(error)));
 
   /** @internal */
   constructor(parts: ClientParts) {
@@ -173,17 +188,17 @@ export class Client extends Reader implements AsyncDisposable {
       places: new Map(),
       has: (capability) => service.capabilities.includes(capability),
       warn: (message) => this.warn(message),
-      outermostChanged: (_run, isOpen) => {
+      outermostChanged: (isOpen) => {
+        this.outermostCount += isOpen ? 1 : -1;
         if (!handlesSignals) return;
         if (isOpen) watchSignals(this.host);
-        else if (![...this.host.openRuns.values()].some((run) => run.parent === undefined))
-          unwatchSignals(this.host);
+        else if (this.outermostCount === 0) unwatchSignals(this.host);
       },
       closeAfterSignal: async () => {
         await this.reporter.close(SIGNAL_FLUSH_MS);
       },
     };
-    process.once("beforeExit", this.onBeforeExit);
+    closeAtExit(this);
   }
 
   private makeReporter(): Reporter {
@@ -276,7 +291,7 @@ export class Client extends Reader implements AsyncDisposable {
   }
 
   private async shutDown(): Promise<void> {
-    process.off("beforeExit", this.onBeforeExit);
+    forgetAtExit(this);
     unwatchSignals(this.host);
     const lost = await this.reporter.close(this.parts.options.closeTimeoutMs ?? 10_000);
     if (lost > 0)

@@ -57,6 +57,12 @@ export class Reader {
 
   /** Follow runs: the current ones, a marker, and then every transition in the order of commits. */
   watch(options: WatchOptions = {}): AsyncGenerator<WatchItem> {
+    if (options.filter !== undefined && !this.service.capabilities.includes("watch_filters.v1")) {
+      throw new FlowspanError("the service is too old for a watch with a filter", {
+        code: "UNIMPLEMENTED",
+        advice: "Upgrade the service, or watch without a filter.",
+      });
+    }
     return follow(this.caller, options);
   }
 

@@ -78,6 +78,8 @@ export class Reporter {
   private isClosing = false;
   private isClosed = false;
   private fatal: FlowspanError | undefined;
+  /** Whether the last connection broke, and no other was welcomed since. */
+  private isBroken = false;
   private frameLimit = Number.POSITIVE_INFINITY;
 
   constructor(
@@ -172,6 +174,12 @@ export class Reporter {
     return isStored;
   }
 
+  /** Wait a little until everything is stored, unless the service is away. Never throws. */
+  async settle(timeoutMs: number): Promise<void> {
+    if (this.isBroken || this.fatal !== undefined || this.isClosed) return;
+    await this.flush(timeoutMs).catch(() => false);
+  }
+
   /**
    * Deliver what is left, say goodbye and end. Idempotent.
    *
@@ -231,6 +239,7 @@ export class Reporter {
       connection.abort();
     }
     if (connection.saidGoodbye || this.isClosed) return undefined;
+    this.isBroken = true;
     if (error !== undefined && this.giveUpOn(error)) return undefined;
     return error instanceof FlowspanError ? (error.retryAfterMs ?? 0) : 0;
   }
@@ -328,6 +337,7 @@ export class Reporter {
     if (connection.isWelcome) return;
     const acked = this.outbox.ackedSequence;
     connection.use(welcome);
+    this.isBroken = false;
     this.outbox.resume(Number(welcome.resumeAfter));
     this.replaceOversized(connection);
     this.backoff.reset();

@@ -29,6 +29,8 @@ import type { Run } from "./run.js";
 /** The code of a flow or task. */
 export type RunCode<T, P = unknown> = (run: Run<P>) => T | PromiseLike<T>;
 
+const SETTLE_MS = 2_000;
+
 /** How an attempt ended. */
 type Outcome<T> = { ok: true; value: T } | { ok: false; error: unknown };
 
@@ -59,6 +61,10 @@ export async function execute<T, P>(typed: Run<P>, code: RunCode<T, P>): Promise
     const outcome = await attempts(run, () => code(typed));
     await childrenEnded(run);
     return end(run, outcome);
+  } catch (error) {
+    // An error that nothing catches ends the process at once, and the state must not go with it.
+    if (run.parent === undefined) await run.host.reporter.settle(SETTLE_MS);
+    throw error;
   } finally {
     close();
   }
@@ -72,7 +78,7 @@ function open(run: Run): () => void {
   parent?.children.add(run);
   if (parent === undefined) {
     host.reporter.runOpened();
-    host.outermostChanged(run, true);
+    host.outermostChanged(true);
   }
   const { signal } = options;
   const onAbort = () => {
@@ -88,7 +94,7 @@ function open(run: Run): () => void {
     parent?.children.delete(run);
     if (parent === undefined) {
       host.reporter.runClosed();
-      host.outermostChanged(run, false);
+      host.outermostChanged(false);
     }
   };
 }

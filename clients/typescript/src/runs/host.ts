@@ -28,7 +28,7 @@ export interface RunHost {
   /** Whether the service has a capability. */
   has(capability: string): boolean;
   /** Called when a top-level run begins, and when it has ended. */
-  outermostChanged(run: Run, isOpen: boolean): void;
+  outermostChanged(isOpen: boolean): void;
   /** Tell the user something. */
   warn(message: string): void;
 }

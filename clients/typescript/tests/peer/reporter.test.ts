@@ -1,8 +1,12 @@
 /** The report stream against a service that misbehaves. */
 
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { afterEach, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import {
   ReportRequestSchema,
   type ReportResponse,
@@ -447,4 +451,62 @@ test("the token is sent with each stream, and asked for again", async () => {
   await client!.flush();
   // The first one went with GetInfo.
   expect(peer.tokens).toEqual(["Bearer token-2"]);
+});
+
+test("a failing flow does not wait for a service that is away", async () => {
+  await open((connection) => obey(connection), { closeTimeoutMs: 100 });
+  await client!.flow("first", () => 1);
+  await client!.flush();
+  await peer.stop();
+  const fail = () => {
+    throw new Error("no");
+  };
+  await expect(client!.flow("notices", fail)).rejects.toThrow("no");
+  const began = performance.now();
+  await expect(client!.flow("second", fail)).rejects.toThrow("no");
+  expect(performance.now() - began).toBeLessThan(1_000);
+  await client!.close();
+  await peer.start();
+});
+
+describe("TLS", () => {
+  const FOLDER = mkdtempSync(join(tmpdir(), "flowspan-tls-"));
+  const [key, cert] = [join(FOLDER, "key.pem"), join(FOLDER, "cert.pem")];
+
+  beforeAll(() => {
+    const subject = [
+      "-subj",
+      "/CN=localhost",
+      "-addext",
+      "subjectAltName=DNS:localhost,IP:127.0.0.1",
+    ];
+    const files = ["-keyout", key, "-out", cert];
+    execFileSync(
+      "openssl",
+      ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", ...files, ...subject],
+      {
+        stdio: "ignore",
+      },
+    );
+  });
+
+  afterAll(() => rmSync(FOLDER, { recursive: true }));
+
+  test("reports over TLS to a service whose certificate it trusts", async () => {
+    const secure = { key: readFileSync(key), cert: readFileSync(cert) };
+    peer = await new Peer((connection) => obey(connection), [], secure).start();
+    client = await connect({
+      address: peer.address,
+      environ: {},
+      tls: { ca: secure.cert, serverName: "localhost" },
+    });
+    await client.flow("etl", () => 1);
+    await client.flush();
+    expect(peer.events.size).toBe(3);
+    const untrusted = connect({ address: peer.address, environ: {}, tls: true });
+    await expect(untrusted).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await expect(untrusted).rejects.toThrow(/no service answers .*self-signed certificate/);
+    const plain = connect({ address: peer.address, environ: {}, connectTimeoutMs: 2_000 });
+    await expect(plain).rejects.toMatchObject({ retryable: true });
+  });
 });

@@ -1,7 +1,7 @@
 /** What happens to runs when processes are signalled, killed, or end, and when the service does. */
 
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type Client, connect } from "../../src/index.js";
+import { type Client, connect, type Run } from "../../src/index.js";
 import { Program } from "../support/program.js";
 import { Service } from "../support/service.js";
 import { collect, gate, until } from "../support/wait.js";
@@ -74,16 +74,13 @@ test("a program that forgets to close its client ends by itself, and loses nothi
   expect((await client.flowRuns.get(id)).state.type).toBe("COMPLETED");
 });
 
-test("a program that ends with an error", async () => {
+test("a program that ends with the error of its flow, without closing its client", async () => {
   const program = new Program("throws", environ);
   const id = await program.firstLine();
   expect((await program.ended).code).toBe(1);
-  // An unhandled rejection ends the process at once, as process.exit() does.
-  const ended = await until(
-    () => client.flowRuns.get(id).catch(() => undefined),
-    (run) => run === undefined || ["FAILED", "CRASHED"].includes(run.state.type),
-  );
-  expect(ended === undefined || ended.state.type).not.toBe("COMPLETED");
+  expect(program.errors).toContain("Error: no");
+  const run = await client.flowRuns.get(id);
+  expect(run.state).toMatchObject({ type: "FAILED", message: "Error: no" });
 });
 
 test("a run in another process is below the run that started it", async () => {
@@ -97,6 +94,42 @@ test("a run in another process is below the run that started it", async () => {
   // One trace: the id of the root, and the span of the task as the parent.
   expect(child.traceparent.split("-")[1]).toBe(root.replaceAll("-", ""));
   expect(task.traceparent.split("-")[1] ?? root.replaceAll("-", "")).toBe(root.replaceAll("-", ""));
+});
+
+test("below a cancelled run of another process, nothing begins", async ({ skip }) => {
+  skip(!client.service.capabilities.includes("cancel.v1"), "the service is older");
+  const other = await connect({ address: service.address, environ: {} });
+  const started = gate<Record<string, string>>();
+  const above = other.flow("above", async (run) => {
+    started.open(run.headers());
+    await new Promise((resolve) => run.signal.addEventListener("abort", resolve));
+    run.signal.throwIfAborted();
+  });
+  const outcome = above.catch((error: unknown) => String(error));
+  const headers = await started.promise;
+  const waits = (run: Run) =>
+    new Promise((resolve) => run.signal.addEventListener("abort", resolve));
+  const below = client.flow("below", { headers }, async (run) => {
+    await waits(run as Run);
+    run.signal.throwIfAborted();
+  });
+  const belowOutcome = below.catch((error: unknown) => String(error));
+  await client.flush();
+  await client.flowRuns.cancel(above.run.id, "all of it");
+  expect(await outcome).toMatch(/all of it/);
+  // The run below is in another session, which gets a command of its own.
+  expect(await belowOutcome).toMatch(/RunCancelledError/);
+  expect((await client.flowRuns.get(below.run.id)).state.type).toBe("CANCELLED");
+
+  const late = client.flow("late", { headers }, async (run) => {
+    await waits(run as Run);
+    throw run.signal.reason;
+  });
+  await expect(late).rejects.toMatchObject({
+    name: "RunAbortedError",
+    rule: "parent_is_cancelled",
+  });
+  await other.close();
 });
 
 test("the service is killed and restarted in the middle: the history is whole", async () => {

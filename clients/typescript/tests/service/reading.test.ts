@@ -150,6 +150,22 @@ test("a watch begins with the current runs, and ends with the run", async () => 
   await flow;
 });
 
+test("a watch with a filter sees only its runs", async ({ skip }) => {
+  skip(!client.service.capabilities.includes("watch_filters.v1"), "the service is older");
+  const seen: string[] = [];
+  const filter = { functionNames: ["wanted"] };
+  for await (const item of client.watch({ filter, snapshot: "none" })) {
+    if (item.kind === "snapshotEnd") {
+      await client.flow("unwanted", () => 1);
+      await client.flow("wanted", () => 1);
+    }
+    if (item.kind !== "change") continue;
+    seen.push(item.run?.kind === "flow" ? item.run.flowName : item.transition.state.type);
+    if (seen.length === 3) break;
+  }
+  expect(seen).toEqual(["wanted", "RUNNING", "COMPLETED"]);
+});
+
 test("leaving a watch ends its call, and a signal ends it without an error", async () => {
   for await (const item of client.watch()) if (item.kind === "snapshotEnd") break;
   const controller = new AbortController();
@@ -255,6 +271,26 @@ test("the Unix socket, and the local service without any address", async () => {
   expect(local.address).toBe(`unix:${service.home}/service.sock`);
   expect(await local.flowRuns.count({ functionNames: ["by-socket"] })).toEqual({ COMPLETED: 1 });
   await local.close();
+});
+
+test("closing leaves no socket, no timer and no listener", async () => {
+  // Let what other tests left end first.
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  const resources = () =>
+    process
+      .getActiveResourcesInfo()
+      .filter((each) => /TCP|Timeout|Pipe/.test(each))
+      .sort();
+  const listeners = () =>
+    ["SIGINT", "SIGTERM", "beforeExit"].map((name) => process.listenerCount(name));
+  const before = [resources(), listeners()];
+  const other = await connect({ address: service.address, environ: {} });
+  await other.flow("short", (run) => run.task("part", { timeoutMs: 60_000, retries: 1 }, () => 1));
+  await other.flowRuns.count();
+  for await (const item of other.watch()) if (item.kind === "snapshotEnd") break;
+  await other.close();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect([resources(), listeners()]).toEqual(before);
 });
 
 test("many runs in parallel from several clients", async () => {

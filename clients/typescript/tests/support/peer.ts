@@ -1,6 +1,12 @@
 /** A scripted service, for what the real one does not do on request. */
 
-import { createServer, type Http2Server, type ServerHttp2Session } from "node:http2";
+import {
+  createSecureServer,
+  createServer,
+  type Http2SecureServer,
+  type Http2Server,
+  type ServerHttp2Session,
+} from "node:http2";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
@@ -51,13 +57,14 @@ export class Peer {
   readonly gaps: number[] = [];
   goodbyes = 0;
   stored = 0;
-  private readonly server: Http2Server;
+  private readonly server: Http2Server | Http2SecureServer;
   private readonly sessions = new Set<ServerHttp2Session>();
   private port = 0;
 
   constructor(
     private readonly script: Script,
     readonly capabilities: string[] = [],
+    secure?: { key: Buffer; cert: Buffer },
   ) {
     const routes = (router: ConnectRouter) => {
       router.service(SystemService, { getInfo: () => ({ version: "scripted", capabilities }) });
@@ -68,7 +75,9 @@ export class Peer {
         },
       });
     };
-    this.server = createServer(connectNodeAdapter({ routes }));
+    const handler = connectNodeAdapter({ routes });
+    this.server =
+      secure === undefined ? createServer(handler) : createSecureServer(secure, handler);
     this.server.on("session", (session) => {
       this.sessions.add(session);
       session.on("close", () => this.sessions.delete(session));

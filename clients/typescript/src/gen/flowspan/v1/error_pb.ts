@@ -40,9 +40,9 @@ export enum ErrorReason {
   /**
    * INVALID_ARGUMENT: a field or the message exceeds its limit, or the message has too many fields.
    * A request has at most 64 KiB; a request that lists, counts or watches runs, lists artifacts, or
-   * sets a variable, 256 KiB; one with an artifact 2 MiB; one with a state 4 MiB; a report 4 MiB and
-   * 64 KiB (see Welcome.max_frame_bytes). gRPC itself refuses messages above 8 MiB, with
-   * RESOURCE_EXHAUSTED and without ErrorInfo: never send that message again.
+   * sets a variable, 256 KiB; one with an artifact 2 MiB; one with a state 4 MiB; a Hello 160 KiB; a
+   * report 4 MiB and 160 KiB (see Welcome.max_frame_bytes). gRPC itself refuses messages above 8 MiB,
+   * with RESOURCE_EXHAUSTED and without ErrorInfo: never send that message again.
    *
    * @generated from enum value: ERROR_REASON_TOO_LARGE = 2;
    */
