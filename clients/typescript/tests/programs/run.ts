@@ -42,6 +42,23 @@ const programs: Record<string, () => Promise<void>> = {
     console.log(flow.run.id);
     await flow;
   },
+  /** Prints what is left after it has used and closed its client. */
+  async closes() {
+    const client = await connect();
+    await client.flow("closes", (run) =>
+      run.task("part", { timeoutMs: 60_000, retries: 1 }, () => 1),
+    );
+    await client.flowRuns.count();
+    for await (const item of client.watch()) if (item.kind === "snapshotEnd") break;
+    await client.close();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const resources = process
+      .getActiveResourcesInfo()
+      .filter((each) => /TCP|Timeout|TLS/.test(each));
+    const names = ["SIGINT", "SIGTERM", "beforeExit"];
+    const listeners = names.map((name) => process.listenerCount(name));
+    console.log(JSON.stringify({ resources, listeners }));
+  },
   /** Throws without closing its client. */
   async throws() {
     const client = await connect();

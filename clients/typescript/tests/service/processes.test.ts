@@ -74,6 +74,12 @@ test("a program that forgets to close its client ends by itself, and loses nothi
   expect((await client.flowRuns.get(id)).state.type).toBe("COMPLETED");
 });
 
+test("closing leaves no socket, no timer and no listener", async () => {
+  const program = new Program("closes", environ);
+  expect(JSON.parse(await program.firstLine())).toEqual({ resources: [], listeners: [0, 0, 0] });
+  expect(await program.ended).toEqual({ code: 0, signal: null });
+});
+
 test("a program that ends with the error of its flow, without closing its client", async () => {
   const program = new Program("throws", environ);
   const id = await program.firstLine();

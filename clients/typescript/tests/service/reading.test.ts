@@ -273,26 +273,6 @@ test("the Unix socket, and the local service without any address", async () => {
   await local.close();
 });
 
-test("closing leaves no socket, no timer and no listener", async () => {
-  // Let what other tests left end first.
-  await new Promise((resolve) => setTimeout(resolve, 50));
-  const resources = () =>
-    process
-      .getActiveResourcesInfo()
-      .filter((each) => /TCP|Timeout|Pipe/.test(each))
-      .sort();
-  const listeners = () =>
-    ["SIGINT", "SIGTERM", "beforeExit"].map((name) => process.listenerCount(name));
-  const before = [resources(), listeners()];
-  const other = await connect({ address: service.address, environ: {} });
-  await other.flow("short", (run) => run.task("part", { timeoutMs: 60_000, retries: 1 }, () => 1));
-  await other.flowRuns.count();
-  for await (const item of other.watch()) if (item.kind === "snapshotEnd") break;
-  await other.close();
-  await new Promise((resolve) => setTimeout(resolve, 50));
-  expect([resources(), listeners()]).toEqual(before);
-});
-
 test("many runs in parallel from several clients", async () => {
   const clients = await Promise.all(
     [1, 2, 3].map(() => connect({ address: service.address, environ: {} })),
