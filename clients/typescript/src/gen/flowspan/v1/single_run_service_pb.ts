@@ -55,7 +55,7 @@ export type StartRunRequest = Message<"flowspan.v1.StartRunRequest"> & {
   /**
    * Optional. The run that started the program, as in the environment variable FLOWSPAN_RUN. If
    * empty, the header "flowspan-run" of the call, and then the member "flowspan" of the header
-   * "tracestate", are used.
+   * "tracestate", are used. It must not name the run itself.
    *
    * @generated from field: string run_context = 4;
    */
@@ -77,7 +77,8 @@ export type StartRunRequest = Message<"flowspan.v1.StartRunRequest"> & {
 
   /**
    * Optional. The W3C traceparent of the span that started the program. If empty, the header
-   * "traceparent" of the call is used, and then the span of the run that run_context names.
+   * "traceparent" of the call is used (with its "tracestate"; a header of the wrong form is
+   * ignored), and then the span of the run that run_context names.
    *
    * @generated from field: string traceparent = 7;
    */
@@ -85,7 +86,7 @@ export type StartRunRequest = Message<"flowspan.v1.StartRunRequest"> & {
 
   /**
    * Optional. How long the run lives without a call before it is CRASHED: 1 s to 1 h, or 15 min if
-   * not set.
+   * not set. The service grants the nearest lease that it allows.
    *
    * @generated from field: google.protobuf.Duration lease = 8;
    */
@@ -120,7 +121,8 @@ export type StartRunRequest = Message<"flowspan.v1.StartRunRequest"> & {
   code?: CodeLocation | undefined;
 
   /**
-   * Optional. The resource of the run's span, as in Hello.
+   * Optional. The resource of the run's span, as in Hello. Without a "service.name", the name of the
+   * flow is used.
    *
    * @generated from field: map<string, string> resource = 13;
    */
@@ -191,7 +193,8 @@ export const StartRunResponseSchema: GenMessage<StartRunResponse> = /*@__PURE__*
  */
 export type RunLog = Message<"flowspan.v1.RunLog"> & {
   /**
-   * Required. The text. At most 256 KiB.
+   * Required. The text. At most 256 KiB: divide a longer text into several records. NUL characters
+   * are stored as the symbol "␀".
    *
    * @generated from field: string message = 1;
    */
@@ -247,9 +250,9 @@ export type TouchRunRequest = Message<"flowspan.v1.TouchRunRequest"> & {
   logs: RunLog[];
 
   /**
-   * Optional. A number that the caller counts up with each call that has logs, from 1. The logs of a
-   * number that is already stored are not stored again, so that a call can be repeated. Without
-   * it, they are.
+   * Optional. A number that the caller counts up with each call that has logs, from 1. It may leave
+   * numbers out. The logs of a number up to the greatest one that is already stored are not stored
+   * again, so that a call can be repeated. Without a number, they are.
    *
    * @generated from field: int64 number = 3;
    */
@@ -350,7 +353,8 @@ export type FinishRunRequest = Message<"flowspan.v1.FinishRunRequest"> & {
   logs: RunLog[];
 
   /**
-   * Optional. The message of the state, for people. At most 32 KiB.
+   * Optional. The message of the state, for people. At most 32 KiB. If empty, a FAILED run has the
+   * type and the message of its failure.
    *
    * @generated from field: string message = 6;
    */
@@ -431,10 +435,11 @@ export const SingleRunService: GenService<{
     output: typeof StartRunResponseSchema;
   },
   /**
-   * Renew the lease of a run, store log records, and learn whether the run should stop.
+   * Renew the lease of a run, store log records, and learn whether the run should stop. A run that
+   * the service declared CRASHED because it fell silent continues.
    *
    * NOT_FOUND: the run was deleted. PERMISSION_DENIED (WRONG_SECRET): the token is not valid.
-   * FAILED_PRECONDITION (STATE_CONFLICT): the run has ended.
+   * FAILED_PRECONDITION (STATE_CONFLICT): the run has ended in another way.
    *
    * @generated from rpc flowspan.v1.SingleRunService.TouchRun
    */
