@@ -1,6 +1,6 @@
 /** The client of browsers, over HTTP, with the fetch of Node in place of a browser's. */
 
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   type BrowserClient,
   connect,
@@ -47,10 +47,6 @@ test("no service, or no address: a clear error", async () => {
 });
 
 describe("flows of a page", () => {
-  beforeEach(({ skip }) => {
-    skip(!client.service.capabilities.includes("single_runs.v1"), "the service is older");
-  });
-
   test("result, parameters, logs and details", async () => {
     let id = "";
     const value = await client.flow(

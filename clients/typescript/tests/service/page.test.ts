@@ -84,8 +84,7 @@ describe.runIf(BROWSER)("the page", () => {
     await until(rows, (found) => found.some((row) => row.startsWith("live now Cancelled")));
   });
 
-  test("reports a run", async ({ skip }) => {
-    skip(!client.service.capabilities.includes("single_runs.v1"), "the service is older");
+  test("reports a run", async () => {
     await page.locator("#report").click();
     await until(rows, (found) => found.some((row) => /^page \S+ Completed/.test(row)));
     for await (const run of client.flowRuns.list({ functionNames: ["page"] })) {

@@ -102,8 +102,7 @@ test("a run in another process is below the run that started it", async () => {
   expect(task.traceparent.split("-")[1] ?? root.replaceAll("-", "")).toBe(root.replaceAll("-", ""));
 });
 
-test("below a cancelled run of another process, nothing begins", async ({ skip }) => {
-  skip(!client.service.capabilities.includes("cancel.v1"), "the service is older");
+test("below a cancelled run of another process, nothing begins", async () => {
   const other = await connect({ address: service.address, environ: {} });
   const started = gate<Record<string, string>>();
   const above = other.flow("above", async (run) => {

@@ -150,8 +150,7 @@ test("a watch begins with the current runs, and ends with the run", async () => 
   await flow;
 });
 
-test("a watch with a filter sees only its runs", async ({ skip }) => {
-  skip(!client.service.capabilities.includes("watch_filters.v1"), "the service is older");
+test("a watch with a filter sees only its runs", async () => {
   const seen: string[] = [];
   const filter = { functionNames: ["wanted"] };
   for await (const item of client.watch({ filter, snapshot: "none" })) {
