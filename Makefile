@@ -120,6 +120,9 @@ test-jaeger: $(INSTALLED) ## Run the tests with a real Jaeger (found, or built w
 client-java: $(INSTALLED) ## Check and test the Java client (needs Java 17)
 	cd clients/java && ./mvnw --quiet --batch-mode verify
 
+client-typescript: $(INSTALLED) ## Check and test the TypeScript client (needs Node)
+	cd clients/typescript && npm ci --no-audit --no-fund && npm run lint && npm test
+
 soak: $(INSTALLED) ## Run flows while everything fails: make soak ARGS="--minutes 10 --db postgresql --seed 1"
 	$(BIN)/python -m tests.soak $(ARGS)
 
@@ -144,6 +147,7 @@ client-go: $(INSTALLED) ## Check and test the Go client
 
 bench-clients: $(INSTALLED) ## Measure the clients in other languages; one line of JSON per figure
 	@cd clients/go && go run ./benchmarks $(ARGS)
+	@$(BIN)/python -m benchmarks.clients
 
 clean: ## Remove all build results and environments
 	rm -rf $(VENV) $(GEN_VENV) .build build dist .pytest_cache .ruff_cache .mypy_cache \

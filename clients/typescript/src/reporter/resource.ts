@@ -1,0 +1,33 @@
+/** The OpenTelemetry resource of the process, for spans that the service exports. */
+
+import { truncate } from "../core/text.js";
+
+const MAX_ATTRIBUTES = 64;
+const MAX_KEY_BYTES = 256;
+const MAX_VALUE_BYTES = 1024;
+
+/** Return the resource that `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` describe. */
+export function resourceOf(
+  environ: Readonly<Record<string, string | undefined>>,
+): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const pair of (environ.OTEL_RESOURCE_ATTRIBUTES ?? "").split(",")) {
+    const equals = pair.indexOf("=");
+    if (equals < 1) continue;
+    found[truncate(pair.slice(0, equals).trim(), MAX_KEY_BYTES)] = truncate(
+      decoded(pair.slice(equals + 1).trim()),
+      MAX_VALUE_BYTES,
+    );
+  }
+  const name = environ.OTEL_SERVICE_NAME?.trim();
+  if (name) found["service.name"] = truncate(name, MAX_VALUE_BYTES);
+  return Object.fromEntries(Object.entries(found).slice(0, MAX_ATTRIBUTES));
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
