@@ -9,15 +9,15 @@ import { enumDesc, fileDesc } from "@bufbuild/protobuf/codegenv2";
  * Describes the file flowspan/v1/error.proto.
  */
 export const file_flowspan_v1_error: GenFile = /*@__PURE__*/
-  fileDesc("ChdmbG93c3Bhbi92MS9lcnJvci5wcm90bxILZmxvd3NwYW4udjEqgwQKC0Vycm9yUmVhc29uEhwKGEVSUk9SX1JFQVNPTl9VTlNQRUNJRklFRBAAEh4KGkVSUk9SX1JFQVNPTl9JTlZBTElEX0ZJRUxEEAESGgoWRVJST1JfUkVBU09OX1RPT19MQVJHRRACEhoKFkVSUk9SX1JFQVNPTl9CQURfVE9LRU4QAxIdChlFUlJPUl9SRUFTT05fQkFEX1NFUVVFTkNFEAQSGgoWRVJST1JfUkVBU09OX05PVF9GT1VORBAFEh8KG0VSUk9SX1JFQVNPTl9BTFJFQURZX0VYSVNUUxAGEh8KG0VSUk9SX1JFQVNPTl9TVEFURV9DT05GTElDVBAHEiMKH0VSUk9SX1JFQVNPTl9TRVNTSU9OX1RBS0VOX09WRVIQCBIbChdFUlJPUl9SRUFTT05fT1ZFUkxPQURFRBAJEhkKFUVSUk9SX1JFQVNPTl9TVE9QUElORxAKEiIKHkVSUk9SX1JFQVNPTl9TVE9SRV9VTkFWQUlMQUJMRRALEhkKFUVSUk9SX1JFQVNPTl9JTlRFUk5BTBAMEh0KGUVSUk9SX1JFQVNPTl9XUk9OR19TRUNSRVQQDRIjCh9FUlJPUl9SRUFTT05fVE9LRU5fT1VUX09GX1JBTkdFEA4SIQodRVJST1JfUkVBU09OX0FOU1dFUl9UT09fTEFSR0UQD0JICg9kZXYuZmxvd3NwYW4udjFQAVolZmxvd3NwYW4uZGV2L2dvL2Zsb3dzcGFucGI7Zmxvd3NwYW5wYqoCC0Zsb3dzcGFuLlYxYgZwcm90bzM");
+  fileDesc("ChdmbG93c3Bhbi92MS9lcnJvci5wcm90bxILZmxvd3NwYW4udjEq5AQKC0Vycm9yUmVhc29uEhwKGEVSUk9SX1JFQVNPTl9VTlNQRUNJRklFRBAAEh4KGkVSUk9SX1JFQVNPTl9JTlZBTElEX0ZJRUxEEAESGgoWRVJST1JfUkVBU09OX1RPT19MQVJHRRACEhoKFkVSUk9SX1JFQVNPTl9CQURfVE9LRU4QAxIdChlFUlJPUl9SRUFTT05fQkFEX1NFUVVFTkNFEAQSGgoWRVJST1JfUkVBU09OX05PVF9GT1VORBAFEh8KG0VSUk9SX1JFQVNPTl9BTFJFQURZX0VYSVNUUxAGEh8KG0VSUk9SX1JFQVNPTl9TVEFURV9DT05GTElDVBAHEiMKH0VSUk9SX1JFQVNPTl9TRVNTSU9OX1RBS0VOX09WRVIQCBIbChdFUlJPUl9SRUFTT05fT1ZFUkxPQURFRBAJEhkKFUVSUk9SX1JFQVNPTl9TVE9QUElORxAKEiIKHkVSUk9SX1JFQVNPTl9TVE9SRV9VTkFWQUlMQUJMRRALEhkKFUVSUk9SX1JFQVNPTl9JTlRFUk5BTBAMEh0KGUVSUk9SX1JFQVNPTl9XUk9OR19TRUNSRVQQDRIjCh9FUlJPUl9SRUFTT05fVE9LRU5fT1VUX09GX1JBTkdFEA4SIQodRVJST1JfUkVBU09OX0FOU1dFUl9UT09fTEFSR0UQDxIgChxFUlJPUl9SRUFTT05fVU5BVVRIRU5USUNBVEVEEBASHgoaRVJST1JfUkVBU09OX01JU1NJTkdfU0NPUEUQERIdChlFUlJPUl9SRUFTT05fUkFURV9MSU1JVEVEEBJCSAoPZGV2LmZsb3dzcGFuLnYxUAFaJWZsb3dzcGFuLmRldi9nby9mbG93c3BhbnBiO2Zsb3dzcGFucGKqAgtGbG93c3Bhbi5WMWIGcHJvdG8z");
 
 /**
  * The reason why a call failed. Every error carries a google.rpc.ErrorInfo with the domain
  * "flowspan.v1", and the name of one of these values as its `reason`, without the prefix
  * ERROR_REASON_. The metadata names the field or run concerned, and `advice` says what to do.
  *
- * OVERLOADED, STOPPING and STORE_UNAVAILABLE also carry a google.rpc.RetryInfo, behind the
- * ErrorInfo. Wait for its `retry_delay`, or longer if your own back-off says so, before the next
+ * OVERLOADED, RATE_LIMITED, STOPPING and STORE_UNAVAILABLE also carry a google.rpc.RetryInfo, behind
+ * the ErrorInfo. Wait for its `retry_delay`, or longer if your own back-off says so, before the next
  * attempt, and add some jitter. Apply an upper bound of your own. Services of version 0.1 send none.
  *
  * @generated from enum flowspan.v1.ErrorReason
@@ -141,6 +141,30 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_ANSWER_TOO_LARGE = 15;
    */
   ANSWER_TOO_LARGE = 15,
+
+  /**
+   * UNAUTHENTICATED: the call needs an access token and has none, or its token is unknown, expired or
+   * revoked; or, without tokens, the call came over TCP from another user of the service's machine.
+   * Do not retry with the same token.
+   *
+   * @generated from enum value: ERROR_REASON_UNAUTHENTICATED = 16;
+   */
+  UNAUTHENTICATED = 16,
+
+  /**
+   * PERMISSION_DENIED: the access token lacks the scope of the method. Do not retry.
+   *
+   * @generated from enum value: ERROR_REASON_MISSING_SCOPE = 17;
+   */
+  MISSING_SCOPE = 17,
+
+  /**
+   * RESOURCE_EXHAUSTED: the clients with this access token call more often than it allows. Retry
+   * later.
+   *
+   * @generated from enum value: ERROR_REASON_RATE_LIMITED = 18;
+   */
+  RATE_LIMITED = 18,
 }
 
 /**
