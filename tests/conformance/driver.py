@@ -43,7 +43,7 @@ class Driver:
         self._errors: list[str] = []
         self._strange: list[str] = []
         self._process = subprocess.Popen(
-            [*dying_with_us(), *language.driver],
+            [*dying_with_us(), *language.driver_command()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

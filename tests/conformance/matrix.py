@@ -14,20 +14,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.conformance.gaps import known_gaps
+from tests.conformance.idiom.runner import IdiomCase
 from tests.conformance.idiom.runner import load_all as load_idiom_cases
-from tests.conformance.languages import LANGUAGES, ROOT
+from tests.conformance.languages import LANGUAGES, ROOT, Language
 from tests.conformance.wire.case import load_all as load_wire_cases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.conformance.idiom.runner import IdiomCase
     from tests.conformance.wire.case import WireCase
 
 PAGE = ROOT / "docs" / "clients.md"
 BEGIN = "<!-- conformance: begin (written by `make test-clients`) -->"
 END = "<!-- conformance: end -->"
 PASSES = "yes"
+GAP = "gap"
+NO_PROGRAM = "–"
 
 
 def matrix() -> str:
@@ -45,13 +47,21 @@ def matrix() -> str:
 
 
 def _table(tier: str, cases: Sequence[IdiomCase | WireCase]) -> str:
-    gaps = known_gaps(tier)
     titles = " | ".join(language.title for language in LANGUAGES)
     lines = [f"| case | {titles} | |", f"|---|{'---|' * len(LANGUAGES)}---|"]
     for case in cases:
-        cells = ["gap" if (each.name, case.name) in gaps else PASSES for each in LANGUAGES]
+        cells = [_cell(tier, case, language) for language in LANGUAGES]
         lines.append(f"| `{case.name}` | {' | '.join(cells)} | {case.words} |")
     return "\n".join(lines)
+
+
+def _cell(tier: str, case: IdiomCase | WireCase, language: Language) -> str:
+    if not (ROOT / language.folder).is_dir():
+        return NO_PROGRAM
+    if (language.name, case.name) in known_gaps(tier):
+        return GAP
+    has_program = not isinstance(case, IdiomCase) or case.program(language).is_file()
+    return PASSES if has_program else NO_PROGRAM
 
 
 def _gaps() -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.conformance.gaps import unless_known
 from tests.conformance.idiom.runner import IdiomCase, load_all, run_case
-from tests.conformance.languages import Language, selected
+from tests.conformance.languages import Language, build, selected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +26,8 @@ def test_program_reports_the_expected_record(
 ) -> None:
     if language.problem:
         pytest.skip(language.problem)
+    if not case.program(language).is_file():
+        pytest.skip(f"{case.name} is not written in {language.title} yet")
+    build(language)
     with unless_known("idiom", language.name, case.name):
-        assert case.program(language).is_file(), f"{language.title} has no {case.name}"
         run_case(case, language, start_service, short_tmp_path)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.conformance.gaps import unless_known
-from tests.conformance.languages import Language, selected
+from tests.conformance.languages import Language, build, selected
 from tests.conformance.wire.case import WireCase, load_all
 from tests.conformance.wire.runner import run_case
 
@@ -21,5 +21,6 @@ def test_client_keeps_the_protocol(
 ) -> None:
     if language.problem:
         pytest.skip(language.problem)
+    build(language)
     with unless_known("wire", language.name, case.name):
         run_case(case, language, short_tmp_path)

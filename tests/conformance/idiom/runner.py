@@ -166,7 +166,7 @@ class Program:
         self._lines: list[str] = []
         self._unread: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._process = subprocess.Popen(
-            [*dying_with_us(), *language.runs, str(case.program(language))],
+            [*dying_with_us(), *language.program_command(case.program(language))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
