@@ -113,7 +113,9 @@ TYPESCRIPT = Language(
     ),
 )
 JAVA_RUNS = (
-    *("sh", "-c", 'exec java -Dfile.encoding=UTF-8 -cp "$(cat {built}/java/classpath)" "$@"', "sh"),
+    *("sh", "-c", 'exec java -cp "$(cat {built}/java/classpath)" "$@"', "sh"),
+    "-Dfile.encoding=UTF-8",
+    "-Dlogback.configurationFile={root}/tests/conformance/drivers/logback.xml",
 )
 """Programs in one file are compiled when they are started."""
 JAVA = Language(
@@ -127,8 +129,7 @@ JAVA = Language(
             "mkdir -p {built}/java && ./mvnw -q -B -pl client package -DskipTests"
             " org.apache.maven.plugins:maven-dependency-plugin:3.8.1:build-classpath"
             " -Dmdep.outputFile={built}/java/dependencies -Dmdep.includeScope=test"
-            " && printf '%s:' client/target/classes > {built}/java/classpath.new"
-            " && sed 's#^#{root}/clients/java/#' {built}/java/classpath.new > {built}/java/classpath"
+            " && printf '%s:' {root}/clients/java/client/target/classes > {built}/java/classpath"
             " && cat {built}/java/dependencies >> {built}/java/classpath",
         ),
     ),

@@ -29,7 +29,7 @@ BEGIN = "<!-- conformance: begin (written by `make test-clients`) -->"
 END = "<!-- conformance: end -->"
 PASSES = "yes"
 GAP = "gap"
-NO_PROGRAM = "–"
+NO_PROGRAM = "-"
 
 
 def matrix() -> str:
