@@ -77,7 +77,8 @@ public final class JavaDriver {
     String state = "COMPLETED";
     try {
       client.flow(text(operation, "flow"), options(operation), run -> body(run, operation));
-    } catch (CancelledRunException error) {
+    } catch (CancelledRunException | InterruptedException error) {
+      // A cancellation interrupts the thread of the run, and the body lets the exception pass.
       state = "CANCELLED";
     } catch (Exception error) {
       state = "FAILED";

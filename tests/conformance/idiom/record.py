@@ -211,7 +211,8 @@ def span_trees(spans: Sequence[ReceivedSpan]) -> list[dict[str, Any]]:
                 each[2].get("exception.message", "") for each in span.events
                 if each[0] == "exception" and not each[2].get("flowspan.cause.depth")
             ]  # fmt: skip
-            if exceptions:
+            # The service does not know the error of an attempt that was followed by another one.
+            if exceptions and "flowspan.attempt" not in span.attributes:
                 record["exceptions"] = exceptions
             children = recorded(span.span_id)
             found.append({**record, "children": children} if children else record)
