@@ -34,8 +34,8 @@ $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
 	echo "    make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.11"; exit 1; }
 endef
 
-.PHONY: help setup lock gen gen-check fmt lint lint-proto types test test-prefect test-jaeger check demo serve soak \
-	bench bench-peers bench-clients client-go client-java client-typescript release-proto clean
+.PHONY: help setup lock gen gen-check fmt lint lint-proto types test test-clients test-prefect test-jaeger check \
+	demo serve soak bench bench-peers bench-clients client-go client-java client-typescript release-proto clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -107,6 +107,10 @@ types: $(INSTALLED) ## Check the types
 
 test: $(INSTALLED) ## Run all tests except those with Jaeger
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not jaeger" $(ARGS)
+
+test-clients: $(INSTALLED) ## Run the conformance tests of the clients in all languages, and print the matrix
+	FLOWSPAN_TEST_LANGUAGES=all $(BIN)/pytest -n $(WORKERS) --dist worksteal tests/conformance $(ARGS)
+	@$(BIN)/python -m tests.conformance.matrix --write
 
 # Each release gets its own environment. Prefect 3.8.8 does not run with newer releases of fastapi.
 test-prefect: ## Run tests/migrating on the real Prefect: 3.8.8 and the newest

@@ -1,0 +1,32 @@
+from flowspan import flow, get_run_logger, task
+
+
+@task
+def first():
+    print("> first")
+
+
+@task
+def second():
+    input()
+
+
+@task
+def third():
+    pass
+
+
+@flow
+def etl():
+    logger = get_run_logger()
+    logger.info("> before")
+    first()
+    second()
+    logger.info("> meanwhile")
+    third()
+    print("> later")
+    input()
+    logger.info("> after")
+
+
+etl()
