@@ -162,8 +162,6 @@ def services(backend: Backend) -> dict[str, list[Method]]:
 def _methods(name: str, service: _Service, backend: Backend) -> Iterator[Method]:
     servicer = service.servicer(backend)
     for method in service.protos.DESCRIPTOR.services_by_name[name].methods:
-        if not hasattr(servicer, method.name):
-            continue  # not served yet
         request = GetMessageClass(method.input_type)
         yield Method(
             path=f"/flowspan.v1.{name}/{method.name}",
