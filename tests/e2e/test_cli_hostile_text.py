@@ -134,11 +134,16 @@ CALLS: dict[str, list[str]] = {
     "spool ls": [""],
     "spool push": [""],
     "server status": [""],
+    "token ls": [""],
+    "profile ls": [""],
     "config show": [""],
     "version": [""],
 }
-# These commands print no stored text.
-NO_DATA = {"server start", "server stop", "migrate"}
+# These commands print no stored text, or only what their own command line names.
+NO_DATA = {
+    *("server start", "server stop", "migrate"),
+    *("token create", "token revoke", "profile use", "profile set"),
+}
 CHANGES = {"run cancel", "run delete", "artifact delete", "variable set", "variable unset"}
 READS = [(name, arguments) for name in CALLS for arguments in CALLS[name] if name not in CHANGES]
 

@@ -108,7 +108,7 @@ def test_promise_a_watch_begins_again_over_a_restored_database(
     service.stop()
     backup.restore()
     service.start()
-    stream = ReportStream(service.channel)
+    stream = ReportStream(service.channel, session_id=stream.session_id)
     wait_for(2)
     stream.report(entered(run_id, "RUNNING"), entered(run_id, "COMPLETED"))
     stream.goodbye()

@@ -42,9 +42,18 @@ SAMPLES: dict[str, tuple[str, ...]] = {
     "variable unset": ("--help",),
     "spool ls": (),
     "spool push": (),
+    "token create": ("--help",),
+    "token ls": (),
+    "token revoke": ("--help",),
+    "profile ls": (),
+    "profile use": ("--help",),
+    "profile set": ("--help",),
     "migrate": (str(_PROGRAM),),
 }
-LOCAL = {"version", "config show", "server start", "spool ls", "migrate"}
+LOCAL = {
+    *("version", "config show", "server start", "spool ls", "migrate"),
+    *("profile ls", "profile use", "profile set"),
+}
 """Commands that do not connect to a service."""
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-import uuid
 from typing import TYPE_CHECKING
 
+from tests.support.report_client import new_id
 from tests.support.run_queries import flow_history, logs
 
 from flowspan.core.events import CREATED, LOG, STATE, RunRecord
@@ -21,7 +21,7 @@ RUNNING, COMPLETED, FAILED = 3, 6, 7
 
 def flow_record(run_id: str | None = None, **fields: object) -> RunRecord:
     """Return the record of a top-level flow run."""
-    run_id = run_id or str(uuid.uuid4())
+    run_id = run_id or new_id()
     values: dict[str, object] = {
         "is_flow": True,
         "function_name": "emitted",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,6 +26,11 @@ Name = Annotated[
         callback=options.refuse_blank,
     ),
 ]
+
+
+def _path(name: str, help_text: str) -> Any:
+    """Return an option for a path. It is a text, as a blank Path would be the current folder."""
+    return typer.Option(name, metavar="<path>", help=help_text, callback=options.refuse_blank)
 
 
 def list_profiles(ctx: typer.Context, *, json: options.Json = False) -> None:
@@ -92,31 +97,41 @@ def set_profile(
     *,
     address: Annotated[
         str | None,
-        typer.Option("--address", metavar="HOST:PORT", help="Address of the service."),
+        typer.Option(
+            "--address",
+            metavar="HOST:PORT",
+            help="Address of the service.",
+            callback=options.refuse_blank,
+        ),
     ] = None,
-    token_file: Annotated[
-        Path | None, typer.Option("--token-file", help="File with the access token.")
-    ] = None,
+    token_file: Annotated[str | None, _path("--token-file", "File with the access token.")] = None,
     tls: Annotated[
         bool | None, typer.Option("--tls/--no-tls", help="Reach the service over TLS.")
     ] = None,
     tls_ca: Annotated[
-        Path | None,
-        typer.Option("--tls-ca", help="Authorities of the service's certificate (PEM)."),
+        str | None, _path("--tls-ca", "Authorities of the service's certificate (PEM).")
     ] = None,
     tls_client_cert: Annotated[
-        Path | None, typer.Option("--tls-client-cert", help="Certificate of this client (PEM).")
+        str | None, _path("--tls-client-cert", "Certificate of this client (PEM).")
     ] = None,
-    tls_client_key: Annotated[
-        Path | None, typer.Option("--tls-client-key", help="Its private key.")
-    ] = None,
+    tls_client_key: Annotated[str | None, _path("--tls-client-key", "Its private key.")] = None,
     tls_server_name: Annotated[
         str | None,
-        typer.Option("--tls-server-name", metavar="NAME", help="Name in the certificate."),
+        typer.Option(
+            "--tls-server-name",
+            metavar="NAME",
+            help="Name in the certificate.",
+            callback=options.refuse_blank,
+        ),
     ] = None,
     unset: Annotated[
         list[str] | None,
-        typer.Option("--unset", metavar="SETTING", help="Remove a setting: token-file, tls-ca, …"),
+        typer.Option(
+            "--unset",
+            metavar="SETTING",
+            help="Remove a setting: token-file, tls-ca, …",
+            callback=options.refuse_blank,
+        ),
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -141,7 +156,9 @@ def set_profile(
         "tls_client_key": tls_client_key,
     }
     given: dict[str, str] = {
-        key: str(path.expanduser().absolute()) for key, path in paths.items() if path is not None
+        key: str(Path(path).expanduser().absolute())
+        for key, path in paths.items()
+        if path is not None
     }
     if address is not None:
         given["address"] = _checked_address(address)
