@@ -104,9 +104,9 @@ TYPESCRIPT = Language(
     ),
     driver=(
         *("node", "--import", "{root}/clients/typescript/node_modules/tsx/dist/esm/index.mjs"),
-        "{root}/tests/conformance/drivers/typescript_driver.ts",
+        "{root}/tests/conformance/drivers/typescript_driver.mts",
     ),
-    program="typescript.ts",
+    program="typescript.mts",
     runs=(
         *("node", "--import", "{root}/clients/typescript/node_modules/tsx/dist/esm/index.mjs"),
         "{program}",
@@ -159,14 +159,20 @@ def selected() -> tuple[Language, ...]:
 
 @functools.cache
 def build(language: Language) -> None:
-    """Build the client and the programs of a language, one test process at a time.
+    """Build the client and the programs of a language, once for all test processes of a test run.
 
     Raises:
         RuntimeError: A command failed; the message has its output.
     """
     BUILT.mkdir(parents=True, exist_ok=True)
-    with (BUILT / f"{language.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    # A second build would replace files that the programs of other test processes use.
+    test_run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    with (BUILT / f"{language.name}.built").open("a+") as built:
+        fcntl.flock(built, fcntl.LOCK_EX)
+        built.seek(0)
+        if built.read() == test_run:
+            return
+        built.truncate(0)
         for folder, command in language.build:
             done = subprocess.run(
                 ["sh", "-ec", _filled(command)],
@@ -180,3 +186,4 @@ def build(language: Language) -> None:
             if done.returncode:
                 msg = f"{command} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
                 raise RuntimeError(msg)
+        built.write(test_run)
