@@ -91,7 +91,8 @@ ELSEWHERE = {
 
 def new_run(created: report_pb2.RunCreated) -> NewRun:
     batch = report_pb2.Batch(first_sequence=1, events=[report_pb2.Event(run_created=created)])
-    ((_, new),), _ids = read_batch(report_pb2.Batch.FromString(batch.SerializeToString()))
+    again = report_pb2.Batch.FromString(batch.SerializeToString())
+    ((_, new),), _ids = read_batch(again, received_us=START_US)
     assert isinstance(new, NewRun)
     return new
 
@@ -198,7 +199,7 @@ def test_every_field_of_a_requested_run_comes_back(store: SqlStore) -> None:
     }
     fields = {field.name for field in asked.DESCRIPTOR.fields} - service_sets
     assert fields == set_fields(asked), "this test must set each field that a creator may set"
-    new = new_flow_run(asked, labels=LABELS, now_us=START_US)
+    new = new_flow_run(asked, labels=LABELS, now_us=START_US, new_id=new_id)
     do(store, lambda uow: uow.runs.add(new.make(cause=Cause.REQUESTED, session_id=None)))
     run = store.runs.get(RunKind.FLOW, asked.id)
     assert run is not None
