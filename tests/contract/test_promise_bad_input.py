@@ -118,7 +118,9 @@ def test_promise_bad_input_random_bytes(harness: Harness, stubs: Stubs, path: st
 def test_promise_bad_input_text_that_is_no_utf8(harness: Harness, path: str) -> None:
     message = GetMessageClass(METHODS[path].input_type)
     data = _with_bad_text(METHODS[path].input_type)
-    assert data is not None
+    if data is None:
+        assert path.endswith("/ListTokens")  # A request without any text.
+        return
     with pytest.raises(DecodeError):
         message.FromString(data)
     error = call(harness.channel, path, data)
@@ -148,7 +150,8 @@ def test_promise_bad_input_larger_than_a_message_may_be(harness: Harness, path: 
     assert "larger" in error.details()
 
 
-@pytest.mark.parametrize("path", METHODS)
+# Not CreateToken: once a token exists, the service requires one.
+@pytest.mark.parametrize("path", [each for each in METHODS if not each.endswith("/CreateToken")])
 def test_promise_bad_input_any_message(harness: Harness, stubs: Stubs, path: str) -> None:
     """Messages that are well-formed but senseless."""
     method = METHODS[path]
@@ -198,6 +201,8 @@ def _any_value(field: Any, chance: random.Random) -> Any:
         return chance.random() < 0.5
     if field.cpp_type == field.CPPTYPE_ENUM:
         return chance.choice([0, 1, 2, 3, 6, 99, 2**31 - 1])
+    if field.cpp_type in (field.CPPTYPE_UINT32, field.CPPTYPE_UINT64):
+        return chance.choice([0, 1, 5, 2**32 - 1])
     return chance.choice([0, 1, -1, 5, 2**31 - 1, -(2**31)])
 
 

@@ -60,7 +60,11 @@ def seeds() -> list[int]:
 def methods() -> list[Any]:
     symbol_database.Default()
     return [
-        method for name in SERVICE_NAMES for method in Default().FindServiceByName(name).methods
+        method
+        for name in SERVICE_NAMES
+        for method in Default().FindServiceByName(name).methods
+        # Once a token exists, the service requires one.
+        if method.name != "CreateToken"
     ]
 
 

@@ -52,7 +52,7 @@ def enter_on_run_clock(
     objection = decide(run, what)
     if run.session_id != session.id:
         owner = uow.sessions.get(run.session_id) if run.session_id else None
-        objection = decide_of_other_session(objection, run, session.id, owner)
+        objection = decide_of_other_session(objection, run, session, owner)
     if objection is None:
         effects = enter(run, what)
         if run.session_id != session.id:
@@ -213,7 +213,7 @@ def created_again(
     if run.session_id == session.id:
         return objection
     owner = uow.sessions.get(run.session_id) if run.session_id else None
-    if takes_over(run, session.id, owner):
+    if takes_over(run, session, owner):
         _hand_over(uow, run, session, clocks.shift_in(uow, run, session))
         uow.runs.update(run)
         effects = effects_of_takeover(run)

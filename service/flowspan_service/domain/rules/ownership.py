@@ -28,37 +28,53 @@ def is_alive(session: Session | None) -> bool:
     return session is not None and session.status == SessionStatus.OPEN
 
 
-def may_claim(run: Run, session_id: str, owner: Session | None) -> bool:
+def is_same_process(session: Session, other: Session | None) -> bool:
+    """Return True if two sessions say that they are of one process of one host."""
+    if other is None or not session.client.get("process_id"):
+        return False
+    return all(
+        session.client.get(key, "") == other.client.get(key, "")
+        for key in ("hostname", "process_id")
+    )
+
+
+def may_claim(run: Run, session: Session, owner: Session | None) -> bool:
     """Return True if a session owns the run, or may become its owner.
+
+    A process may report in several sessions: the file with the starts of its runs has its own.
 
     Args:
         run: The run.
-        session_id: The session that reports about it.
+        session: The session that reports about it.
         owner: The session of the run; None without one.
     """
-    return run.session_id in (None, session_id) or not is_alive(owner)
+    return (
+        run.session_id in (None, session.id)
+        or not is_alive(owner)
+        or is_same_process(session, owner)
+    )
 
 
-def takes_over(run: Run, session_id: str, owner: Session | None) -> bool:
+def takes_over(run: Run, session: Session, owner: Session | None) -> bool:
     """Return True if a session that creates the run again becomes its owner.
 
     The arguments are those of `may_claim`.
     """
-    is_new = run.session_id != session_id and not run.state.is_terminal
-    return is_new and may_claim(run, session_id, owner)
+    is_new = run.session_id != session.id and not run.state.is_terminal
+    return is_new and may_claim(run, session, owner)
 
 
 def decide_of_other_session(
-    objection: Objection | None, run: Run, session_id: str, owner: Session | None
+    objection: Objection | None, run: Run, session: Session, owner: Session | None
 ) -> Objection | None:
     """Decide about a state that a session other than the run's reports.
 
     Args:
         objection: The objection of the rules of transitions. An ABORT tells more than this rule.
         run: The run.
-        session_id: The session that reports the state.
+        session: The session that reports the state.
         owner: The session of the run; None without one.
     """
     if objection is not None and objection.kind == VerdictKind.ABORT:
         return objection
-    return objection if may_claim(run, session_id, owner) else ANOTHER_SESSION_HAS_IT
+    return objection if may_claim(run, session, owner) else ANOTHER_SESSION_HAS_IT

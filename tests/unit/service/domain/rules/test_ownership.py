@@ -25,8 +25,15 @@ def a_run(session_id: str | None, kind: StateType = S.RUNNING) -> Run:
                session_id=session_id)  # fmt: skip
 
 
-def owner(status: SessionStatus) -> Session:
-    return Session("s", status, 0, 1, 1, 1)
+def owner(status: SessionStatus, **client: str) -> Session:
+    return Session("s", status, 0, 1, 1, 1, client=client)
+
+
+def reporter(session_id: str, **client: str) -> Session:
+    return Session(session_id, SessionStatus.OPEN, 0, 1, 1, 1, client=client)
+
+
+OTHER = reporter("other")
 
 
 @pytest.mark.parametrize("status", SessionStatus)
@@ -34,22 +41,22 @@ def test_only_an_open_session_keeps_its_runs(status: SessionStatus) -> None:
     session = owner(status)
     lives = status == SessionStatus.OPEN
     assert is_alive(session) is lives
-    assert may_claim(a_run("s"), "other", session) is not lives
-    assert may_claim(a_run("s"), "s", session)
+    assert may_claim(a_run("s"), OTHER, session) is not lives
+    assert may_claim(a_run("s"), reporter("s"), session)
 
 
 def test_a_run_without_a_session_or_with_a_forgotten_one_is_claimed() -> None:
-    assert may_claim(a_run(None), "other", None)
-    assert may_claim(a_run("gone"), "other", None)
+    assert may_claim(a_run(None), OTHER, None)
+    assert may_claim(a_run("gone"), OTHER, None)
 
 
 def test_a_session_that_creates_the_run_again_takes_it_over_if_it_may() -> None:
     alive, lost = owner(SessionStatus.OPEN), owner(SessionStatus.LOST)
-    assert not takes_over(a_run("s"), "other", alive)
-    assert takes_over(a_run("s"), "other", lost)
-    assert takes_over(a_run(None), "other", None)
-    assert not takes_over(a_run("s"), "s", alive)
-    assert not takes_over(a_run("s", S.COMPLETED), "other", lost)
+    assert not takes_over(a_run("s"), OTHER, alive)
+    assert takes_over(a_run("s"), OTHER, lost)
+    assert takes_over(a_run(None), OTHER, None)
+    assert not takes_over(a_run("s"), reporter("s"), alive)
+    assert not takes_over(a_run("s", S.COMPLETED), OTHER, lost)
 
 
 def test_a_state_of_a_stranger_is_rejected_unless_an_abort_tells_more() -> None:
@@ -57,9 +64,27 @@ def test_a_state_of_a_stranger_is_rejected_unless_an_abort_tells_more() -> None:
     run = a_run("s")
     duplicate = Objection(VerdictKind.DUPLICATE, "same_again", "")
     abort = Objection(VerdictKind.ABORT, "older_attempt_is_fenced", "")
-    assert decide_of_other_session(None, run, "other", alive) is ANOTHER_SESSION_HAS_IT
-    assert decide_of_other_session(duplicate, run, "other", alive) is ANOTHER_SESSION_HAS_IT
-    assert decide_of_other_session(abort, run, "other", alive) is abort
-    assert decide_of_other_session(None, run, "other", lost) is None
-    assert decide_of_other_session(duplicate, run, "other", lost) is duplicate
+    assert decide_of_other_session(None, run, OTHER, alive) is ANOTHER_SESSION_HAS_IT
+    assert decide_of_other_session(duplicate, run, OTHER, alive) is ANOTHER_SESSION_HAS_IT
+    assert decide_of_other_session(abort, run, OTHER, alive) is abort
+    assert decide_of_other_session(None, run, OTHER, lost) is None
+    assert decide_of_other_session(duplicate, run, OTHER, lost) is duplicate
     assert ANOTHER_SESSION_HAS_IT[:2] == (VerdictKind.REJECTED, "another_session_has_it")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_same"),
+    [
+        ({"hostname": "a", "process_id": "1"}, {"hostname": "a", "process_id": "1"}, True),
+        ({"process_id": "1"}, {"process_id": "1"}, True),
+        ({"hostname": "a", "process_id": "1"}, {"hostname": "b", "process_id": "1"}, False),
+        ({"hostname": "a", "process_id": "1"}, {"hostname": "a", "process_id": "2"}, False),
+        ({"hostname": "a"}, {"hostname": "a"}, False),
+        ({}, {}, False),
+    ],
+)
+def test_another_session_of_the_same_process_claims_its_runs(
+    first: dict[str, str], second: dict[str, str], *, is_same: bool
+) -> None:
+    alive = owner(SessionStatus.OPEN, **first)
+    assert may_claim(a_run("s"), reporter("other", **second), alive) is is_same
