@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ from flowspan_service.loops.housekeeping import keep_house
 from flowspan_service.loops.open_files import watch_open_files
 from flowspan_service.loops.reaper import Reaper
 from flowspan_service.loops.span_exporter_lifecycle import exporting_spans
-from flowspan_service.loops.tokens import keep_tokens, note_uses
+from flowspan_service.loops.tokens import keep_tokens, note_last_uses
 from flowspan_service.loops.unfinished import finish_unfinished
 from flowspan_service.process.clock import SystemClock
 from flowspan_service.process.crash_points import crash_point
@@ -99,9 +98,7 @@ async def _serve(
     stop_on_signals(asyncio.get_running_loop(), stopped)
     with ThreadPoolExecutor(READERS, thread_name_prefix="flowspan-read") as readers:
         backend = _backend(config, store, readers)
-        backend.access_tokens.replace(await backend.read(store.tokens.list))
-        store.on_commit(backend.notifier)
-        store.on_session_news(backend.command_watches)
+        await backend.follow_store()
         reaper = Reaper(store, backend.clock, backend.connections, backend.terms)
         await reaper.reap()  # gives each session a full lease from now on
         with exporting_spans(config, store, backend.clock, os.environ, MessageDecoder()):
@@ -124,8 +121,7 @@ async def _serve(
                 unpublish(config.home)
                 log.info("stopping")
                 await servers.stop()
-                with contextlib.suppress(ServiceError):  # a time of use is no reason to fail
-                    await note_uses(backend.access_tokens, store)
+                await note_last_uses(backend.access_tokens, store)
 
 
 def _backend(config: Config, store: Store, readers: ThreadPoolExecutor) -> Backend:

@@ -135,6 +135,12 @@ class Backend:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.readers, lambda: function(*args, **kwargs))
 
+    async def follow_store(self) -> None:
+        """Read the access tokens, and follow the commits and the commands of the store."""
+        self.access_tokens.replace(await self.read(self.store.tokens.list))
+        self.store.on_commit(self.notifier)
+        self.store.on_session_news(self.command_watches)
+
     async def read_row(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function that reads a single row, without a thread if that is cheaper."""
         if self.store.is_local:

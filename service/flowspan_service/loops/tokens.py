@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 import structlog
@@ -55,3 +56,9 @@ async def note_uses(tokens: KnownTokens, store: Store) -> None:
     except ServiceError:
         tokens.give_back_uses(uses)
         raise
+
+
+async def note_last_uses(tokens: KnownTokens, store: Store) -> None:
+    """Store the times of use when the service stops; they are no reason to fail."""
+    with contextlib.suppress(ServiceError):
+        await note_uses(tokens, store)
