@@ -1,4 +1,4 @@
-"""What runs say of themselves: details, labels of a creation, causes of failures."""
+"""Details of runs: descriptions, labels of a creation, causes of failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs say of themselves arrives: with a flow's program, the API client and the command."""
+"""Details of runs arrive: with a flow's program, the API client and the command."""
 
 from __future__ import annotations
 

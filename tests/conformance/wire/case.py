@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent / "cases"
 
 @dataclass(frozen=True, kw_only=True)
 class Expectation:
-    """What the peer must have received at the end of a case.
+    """The events and frames that the peer must have received at the end of a case.
 
     Attributes:
         histories: The state names of runs, by the names of their flows or tasks.

@@ -1,4 +1,4 @@
-"""What is served besides calls: a front page, the health, the figures and the OpenAPI document."""
+"""Pages besides calls: a front page, the health, the figures and the OpenAPI document."""
 
 from __future__ import annotations
 
