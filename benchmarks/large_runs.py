@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from tests.support.memory import forget_peak, peak_mib
 
 from benchmarks.databases import databases
+from flowspan.api.ids import new_id
 from flowspan_service.app.reported_events import NotUnderstood, ReportedEvent
 from flowspan_service.app.reports import ApplyReport
 from flowspan_service.app.sessions import OpenSession
@@ -70,7 +71,7 @@ def fill(session: Session, kind: str) -> list[ReportedEvent]:
     events: list[ReportedEvent] = []
     for _ in range(COUNT):
         large = LARGE if kind in {"parameters", "remembered"} else None
-        run_id = str(uuid.uuid4())
+        run_id = new_id()
         pending = state(StateType.PENDING)
         new = NewRun(run_id, 1, "f", "r", None, run_id, None, (), large, None, "", 1, pending)
         if kind == "artifacts":

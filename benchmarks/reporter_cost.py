@@ -18,10 +18,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowspan.api.ids import new_id
 from flowspan.config import Config
 from flowspan.connection.local_service import ensure_local_service, published
 from flowspan.core.events import CREATED, LOG, STATE, RunRecord
@@ -196,7 +196,7 @@ def _task(number: int, flow_id: str) -> tuple[Event, ...]:
 
 
 def _id() -> str:
-    return str(uuid.uuid4())
+    return new_id()
 
 
 def _created(kind: str, *, flow_id: str | None = None, number: int = 0) -> Event:

@@ -10,13 +10,13 @@ import asyncio
 import os
 import statistics
 import time
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from benchmarks.workloads.support import Outcome, main
+from flowspan.api.ids import new_id
 from flowspan.core.events import CREATED, STATE, RunRecord
 from flowspan.reporter import get_reporter
 from flowspan.v1 import (
@@ -41,7 +41,7 @@ def report_runs() -> list[str]:
     reporter = get_reporter()
     ids = []
     for number in range(RUNS):
-        run_id = str(uuid.uuid4())
+        run_id = new_id()
         record = RunRecord(
             run_id,
             is_flow=True,
