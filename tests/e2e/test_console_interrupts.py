@@ -91,10 +91,10 @@ def test_it_says_what_it_waits_for_and_a_second_one_does_not_wait(
     service: ServiceProcess, way: str, number: signal.Signals
 ) -> None:
     with begun(WAYS[way], service) as process:
-        process.process.send_signal(number)
+        process.send_signal(number)
         wait_for_error(process, WAITS)
         assert "Crashed" not in process.errors, "the process must still be waiting"
-        process.process.send_signal(number)
+        process.send_signal(number)
         process.finish(expected_code=-number)
     if number == signal.SIGINT:  # A second SIGTERM ends the process on the spot.
         assert "Interrupted from the keyboard" in process.errors
@@ -120,7 +120,7 @@ def test_sigterm_ends_the_runs_before_the_process(service: ServiceProcess, way: 
     threading.Thread(target=end_soon, daemon=True).start()
     """
     with begun(ending + WAYS[way], service) as process:
-        process.process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
         output = process.finish(expected_code=-signal.SIGTERM)
     assert "hook: Terminated from outside (SIGTERM)." in output
     assert "Traceback" not in process.errors
@@ -172,7 +172,7 @@ def test_sigterm_breaks_off_code_that_blocks(service: ServiceProcess, where: str
     with FlowProcess(code, home=service.home / "client", address=service.address) as process:
         for _ in range(BLOCKED[where].count("wait(")):
             process.wait_for_line("blocked")
-        process.process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
         output = process.finish(expected_code=-signal.SIGTERM)
     calls = BLOCKED[where].count("wait(")
     hooks = BLOCKED[where].count("on_crashed")
@@ -194,7 +194,7 @@ def test_sigterm_is_the_programs_where_it_handles_it(service: ServiceProcess) ->
     assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
     """
     with begun(code, service) as process:
-        process.process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
         assert "mine" in process.finish()
     (run,) = flow_runs(service.channel)
     assert run.state.name == "Completed"
@@ -238,7 +238,7 @@ def test_workers_are_told_to_stop_and_it_is_said(service: ServiceProcess) -> Non
     outer()
     """
     with begun(code, service) as process:
-        process.process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
         process.finish(expected_code=-signal.SIGINT)
     assert WAITS in process.errors
     assert "20 runs in it were cancelled" in process.errors
@@ -253,6 +253,6 @@ def test_what_was_submitted_at_the_top_is_waited_for_with_a_word(service: Servic
     """
     with begun(code, service) as process:
         wait_for_error(process, "2 submitted task runs have not ended. Ctrl-C ends it at once.")
-        process.process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
         process.finish()
     assert "Traceback" not in process.errors

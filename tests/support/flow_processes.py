@@ -7,15 +7,19 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.child_processes import dying_with_us
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 TIMEOUT_S = 120.0
+SETTLING_S = 2.0
+STEADY_S = 0.1
+"""A thread that sleeps and uses no CPU time for this long has reached its blocking call."""
 
 
 class FlowProcess:
@@ -110,6 +114,23 @@ class FlowProcess:
             assert code == expected_code, f"ended with {code}:\n{output}\n{self.errors}"
         return output
 
+    def send_signal(self, number: int) -> None:
+        """Send a signal once the main thread sleeps.
+
+        Python loses a signal that arrives between its last look at signals and a system call that
+        blocks: the handler runs when the call returns. So a program that has said that it is about
+        to block needs a moment before the signal.
+        """
+        deadline = time.monotonic() + SETTLING_S
+        before = None
+        while time.monotonic() < deadline:
+            state = self._main_thread()
+            if state == before and state[0] == "S":
+                break
+            before = state
+            time.sleep(STEADY_S)
+        self.process.send_signal(number)
+
     def kill(self) -> None:
         """Send SIGKILL."""
         self.process.kill()
@@ -127,6 +148,15 @@ class FlowProcess:
                     pipe.close()
                 except BrokenPipeError:  # Input written after the process ended.
                     continue
+
+    def _main_thread(self) -> tuple[str, ...]:
+        """Return the state of the main thread and its CPU time, or an unsteady state."""
+        try:
+            line = Path(f"/proc/{self.pid}/task/{self.pid}/stat").read_text(encoding="utf-8")
+        except OSError:  # not Linux, or the process has ended
+            return ("?",)
+        fields = line.rpartition(")")[2].split()
+        return fields[0], *fields[11:13]
 
     def _read_errors(self) -> None:
         assert self.process.stderr is not None
