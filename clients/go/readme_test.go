@@ -56,15 +56,15 @@ func readmePrograms(t *testing.T) (whole, parts string) {
 	}
 }
 `
-	parts = "package main\n\nimport (\n"
+	head := []string{"package main"}
 	seen := map[string]bool{}
 	for _, found := range qualifier.FindAllStringSubmatch(main, -1) {
 		if path, ok := imported[found[1]]; ok && !seen[path] {
 			seen[path] = true
-			parts += fmt.Sprintf("%q\n", path)
+			head = append(head, fmt.Sprintf("import %q", path))
 		}
 	}
-	return whole, parts + ")\n\n" + main
+	return whole, strings.Join(head, "\n") + "\n" + main
 }
 
 // module makes a module in an empty folder, which requires this client and what it requires.

@@ -83,7 +83,9 @@ func measure(tasks int, profile string) (err error) {
 	return overhead(ctx, client)
 }
 
-func micros(total time.Duration, count int) float64 { return float64(total.Microseconds()) / float64(count) }
+func micros(total time.Duration, count int) float64 {
+	return float64(total.Microseconds()) / float64(count)
+}
 
 // cpuOfSelf returns the CPU time of this process.
 func cpuOfSelf() time.Duration {
@@ -95,7 +97,7 @@ func cpuOfSelf() time.Duration {
 }
 
 func startProfile(path string) (stop func() error, err error) {
-	file, err := os.Create(path)
+	file, err := os.Create(path) //nolint:gosec // the user names the file
 	if err != nil {
 		return nil, err
 	}
