@@ -192,7 +192,7 @@ type link struct {
 
 // refusals is what was learned from messages that gRPC, or a proxy, refused because of their size.
 type refusals struct {
-	// target is the size that a frame of several events must not exceed.
+	// target is the size that a frame of several events, or of a piece of a text, must not exceed.
 	target int
 	// single is a size that is refused even for one event.
 	single int
@@ -498,7 +498,7 @@ func (l *link) note(sent sentFrame, acked int64) {
 
 // learnLimit notes that gRPC or a proxy refused the largest frame in flight, which is never sent
 // again: its events are sent in smaller batches, and an event that is too large on its own is left
-// out.
+// out. Long texts that were not sent yet are divided into smaller pieces.
 func (l *link) learnLimit() {
 	var largest sentFrame
 	for _, sent := range l.inFlight {
@@ -506,11 +506,10 @@ func (l *link) learnLimit() {
 			largest = sent
 		}
 	}
-	switch {
-	case largest.size == 0:
-	case largest.events == 1:
+	if largest.events == 1 {
 		l.refused.single = min(l.refused.single, largest.size)
-	default:
+	}
+	if largest.size > 0 { // the pieces of long texts become smaller, too
 		l.refused.target = max(min(l.refused.target, largest.size)/2, leastFrame)
 	}
 	l.session.config.Logger.Warn("flowspan: a report was refused as too large and is sent in parts", "bytes", largest.size)

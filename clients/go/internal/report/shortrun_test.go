@@ -276,6 +276,35 @@ func TestATextOfWhichAPieceWasSentKeepsItsPieces(t *testing.T) {
 	}
 }
 
+// TestTextsBecomeSmallerWhenAProxyRefusesThem has a limit that Welcome does not name.
+func TestTextsBecomeSmallerWhenAProxyRefusesThem(t *testing.T) {
+	const limit = 40_000
+	p := &peer{}
+	p.onBatch = func(_ int, batch *flowspanpb.Batch) error {
+		if size := proto.Size(batch); size > limit {
+			return status.Errorf(codes.ResourceExhausted, "grpc: received message larger than max (%d vs. %d)", size, limit)
+		}
+		return nil
+	}
+	session := p.serve(t, nil)
+	text := strings.Repeat("0123456789", 60_000)
+	for range 3 {
+		if !session.TryText(&wire.Log{RunID: "r", Message: text}) {
+			t.Fatal("the outbox is full")
+		}
+		flushed(t, session)
+	}
+	before := p.upTo()
+	if !session.TryText(&wire.Log{RunID: "r", Message: text}) {
+		t.Fatal("the outbox is full")
+	}
+	flushed(t, session)
+	count := int64(p.logs[len(p.logs)-1].GetChunkCount())
+	if count < 15 || p.upTo()-before != count || slices.Contains(p.stored[before:], "") {
+		t.Error(count, p.upTo()-before)
+	}
+}
+
 func TestAnEventThatIsTooLargeForTheServiceIsLeftOut(t *testing.T) {
 	p := &peer{welcome: knowing()}
 	p.welcome.MaxFrameBytes = 1000
