@@ -127,6 +127,7 @@ func makeArtifact(ctx context.Context, kind string, value any, options []Artifac
 	run.mu.Lock()
 	run.span.madeArtifact(artifact.GetId(), kind, artifact.GetKey(), now.UnixNano())
 	run.mu.Unlock()
+	run.client.session.Leave(&run.short) // its artifacts come before its end
 	return artifact.GetId(), run.client.reportRare(ctx, wire.KindArtifactCreated, artifact)
 }
 

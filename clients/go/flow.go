@@ -131,16 +131,16 @@ type outcome struct {
 func (c *call) perform(body func(context.Context) error, result func() any) error {
 	r := c.run
 	defer r.cancel(nil)
-	state := wire.State{Type: flowspanpb.StateType_STATE_TYPE_RUNNING, Name: "Running"}
+	state := wire.State{Type: flowspanpb.StateType_STATE_TYPE_RUNNING, Name: "Running", TimeNanos: r.client.clock.Now()}
+	r.begin(&state)
 	for {
-		state.TimeNanos = r.client.clock.Now()
-		r.enter(&state)
 		out := c.attempt(state.TimeNanos, body)
 		ended, err := c.judge(&out)
 		if delay, again := c.mayRetry(&ended, &out); again {
 			stopped, failure := c.awaitRetry(&ended, delay)
 			if stopped == nil {
-				state.Name, state.Message = "Retrying", ended.Message
+				state.Name, state.Message, state.TimeNanos = "Retrying", ended.Message, r.client.clock.Now()
+				r.enter(&state)
 				continue
 			}
 			ended, err = *stopped, failure

@@ -166,29 +166,20 @@ func (r *Run) log(ctx context.Context, level int, logger, message string) {
 		RunID: r.idText, Level: level, TimeNanos: r.client.clock.Now(), Logger: logger, Attempt: r.attempt.Load(),
 	}
 	record.TraceID, record.SpanID = r.spanIDs(ctx)
-	pieces := wire.Pieces(wire.Valid(message), wire.MaxLogMessage)
-	record.ChunkCount = len(pieces)
-	for i, piece := range pieces {
-		record.ChunkIndex, record.Message = i, piece
-		// The pieces of a record are left out together, or not at all.
-		if !r.sendLog(&record, i > 0) {
-			r.lostLogs.Add(1)
-			return
-		}
+	record.Message = wire.Valid(message)
+	if !r.sendLog(&record) {
+		r.lostLogs.Add(1)
 	}
 }
 
-func (r *Run) sendLog(record *wire.Log, force bool) (sent bool) {
+func (r *Run) sendLog(record *wire.Log) (sent bool) {
 	session := r.client.session
+	if len(record.Message) > wire.MaxLogMessage {
+		return session.TryText(record)
+	}
 	_ = encoded(
 		func(b []byte) []byte { return wire.AppendLog(b, record) },
-		func(body []byte) error {
-			sent = force || session.Try(wire.KindLog, body)
-			if force {
-				return session.Force(wire.KindLog, body)
-			}
-			return nil
-		},
+		func(body []byte) error { sent = session.Try(wire.KindLog, body); return nil },
 	)
 	return sent
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"flowspan.dev/go/flowspanpb"
+	"flowspan.dev/go/internal/report"
 	"flowspan.dev/go/internal/uuid7"
 	"flowspan.dev/go/internal/wire"
 )
@@ -36,6 +37,7 @@ type Run struct {
 	attempt                     atomic.Int32
 	cancel                      context.CancelCauseFunc
 	lostLogs                    atomic.Int64
+	short                       report.ShortRun
 
 	mu       sync.Mutex
 	span     runSpan
@@ -166,33 +168,51 @@ func encoded(encode func([]byte) []byte, use func([]byte) error) error {
 // announce reports the creation of the run. It waits while the outbox is full.
 func (r *Run) announce(ctx context.Context, event *wire.RunCreated) error {
 	session := r.client.session
+	var short *report.ShortRun
+	if r.kind == KindTask {
+		short = &r.short
+	}
 	r.client.track(r)
-	err := encoded(func(b []byte) []byte { return wire.AppendRunCreated(b, event) }, func(body []byte) error {
-		if session.Try(wire.KindRunCreated, body) {
-			return nil
-		}
-		if err := session.Gate(ctx); err != nil {
-			return err
-		}
-		return session.Force(wire.KindRunCreated, body)
-	})
+	r.leaveParent()
+	err := encoded(
+		func(b []byte) []byte { return wire.AppendRunCreated(b, event) },
+		func(body []byte) error { return session.Create(ctx, short, r.idText, body) },
+	)
 	if err != nil {
 		r.client.forget(r)
 	}
 	return err
 }
 
-// enter reports a state. After the terminal one, nothing more is reported.
+// leaveParent keeps the events of the parent in their order: its creation comes before that of its
+// child.
+func (r *Run) leaveParent() {
+	if r.parent != nil && r.parent.kind == KindTask {
+		r.client.session.Leave(&r.parent.short)
+	}
+}
+
+// begin reports the first state RUNNING.
+func (r *Run) begin(state *wire.State) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.ended && !r.client.session.Start(&r.short, state.TimeNanos) {
+		r.report(state)
+	}
+}
+
+// enter reports a state between the first RUNNING and the terminal state.
 func (r *Run) enter(state *wire.State) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ended {
 		return
 	}
+	r.client.session.Leave(&r.short)
 	r.report(state)
 }
 
-// end reports the terminal state, once.
+// end reports the terminal state, once. After it, nothing more is reported.
 func (r *Run) end(state *wire.State) {
 	r.mu.Lock()
 	if r.ended {
@@ -203,10 +223,24 @@ func (r *Run) end(state *wire.State) {
 	if lost := r.lostLogs.Load(); lost > 0 {
 		r.reportLostLogs(lost)
 	}
-	r.report(state)
+	r.reportEnd(state)
 	r.span.end(state)
 	r.mu.Unlock()
 	r.client.forget(r)
+}
+
+// reportEnd needs the lock.
+func (r *Run) reportEnd(state *wire.State) {
+	session := r.client.session
+	_ = encoded(
+		func(b []byte) []byte { return wire.AppendState(b, state) },
+		func(body []byte) error {
+			if session.End(&r.short, body) {
+				return nil
+			}
+			return session.Force(wire.KindStateEntered, wire.AppendEntered(nil, r.idText, r.attempt.Load(), body))
+		},
+	)
 }
 
 // report needs the lock: it keeps the states of the run in order.

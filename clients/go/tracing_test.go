@@ -67,7 +67,8 @@ func TestRunsAreSpansOfTheSDK(t *testing.T) {
 	if failed := spans["flaky attempt 1"]; failed.Status.Code != codes.Error || attributes(failed.Attributes)["error.type"] != "*errors.errorString" || failed.Events[0].Name != "exception" {
 		t.Error(failed)
 	}
-	if spans["flaky"].Status.Code == codes.Error || spans["traced"].Events[0].Name != "flowspan.artifact" {
+	// On a busy machine, the run has waited before, which is another event.
+	if events := spans["traced"].Events; spans["flaky"].Status.Code == codes.Error || events[len(events)-1].Name != "flowspan.artifact" {
 		t.Error(spans["flaky"].Status, spans["traced"].Events)
 	}
 	stored := taskRun(t, client, task.ID()).GetTrace()

@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"runtime/pprof"
+	"syscall"
 	"time"
 
 	"flowspan.dev/go"
@@ -30,13 +32,14 @@ type figure struct {
 
 func main() {
 	tasks := flag.Int("tasks", 200_000, "tasks in the measurement of throughput")
+	profile := flag.String("cpuprofile", "", "write a profile of the client's CPU to this file")
 	flag.Parse()
-	if err := measure(*tasks); err != nil {
+	if err := measure(*tasks, *profile); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func measure(tasks int) (err error) {
+func measure(tasks int, profile string) (err error) {
 	home, err := os.MkdirTemp("", "flowspan-bench-")
 	if err != nil {
 		return err
@@ -53,17 +56,60 @@ func measure(tasks int) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, client.Close(ctx)) }()
-	if err := throughput(ctx, client, min(tasks, 10_000), false); err != nil { // warm up
+	if _, err := throughput(ctx, client, min(tasks, 10_000)); err != nil { // warm up
 		return err
 	}
-	if err := throughput(ctx, client, tasks, true); err != nil {
+	if profile != "" {
+		stop, err := startProfile(profile)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, stop()) }()
+	}
+	own, theirs := cpuOfSelf(), service.CPU()
+	took, err := throughput(ctx, client, tasks)
+	if err != nil {
 		return err
+	}
+	for _, each := range []figure{
+		{"go", "acked_transitions_per_second", float64(tasks*transitionsOfTask) / took.Seconds(), "1/s", tasks * transitionsOfTask},
+		{"go", "client_cpu_per_task", micros(cpuOfSelf()-own, tasks), "µs", tasks},
+		{"go", "service_cpu_per_task", micros(service.CPU()-theirs, tasks), "µs", tasks},
+	} {
+		if err := show(each); err != nil {
+			return err
+		}
 	}
 	return overhead(ctx, client)
 }
 
-// throughput runs tasks that do nothing, one after the other, until all are stored.
-func throughput(ctx context.Context, client *flowspan.Client, tasks int, shown bool) error {
+func micros(total time.Duration, count int) float64 {
+	return float64(total.Microseconds()) / float64(count)
+}
+
+// cpuOfSelf returns the CPU time of this process.
+func cpuOfSelf() time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+func startProfile(path string) (stop func() error, err error) {
+	file, err := os.Create(path) //nolint:gosec // the user names the file
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return func() error { pprof.StopCPUProfile(); return file.Close() }, nil
+}
+
+// throughput runs tasks that do nothing, one after the other, and returns the time until all are
+// stored.
+func throughput(ctx context.Context, client *flowspan.Client, tasks int) (time.Duration, error) {
 	began := time.Now()
 	_, err := flowspan.Flow(ctx, client, "throughput", func(ctx context.Context) (int, error) {
 		for range tasks {
@@ -73,11 +119,7 @@ func throughput(ctx context.Context, client *flowspan.Client, tasks int, shown b
 		}
 		return 0, client.Flush(ctx)
 	})
-	if err != nil || !shown {
-		return err
-	}
-	rate := float64(tasks*transitionsOfTask) / time.Since(began).Seconds()
-	return show(figure{"go", "acked_transitions_per_second", rate, "1/s", tasks * transitionsOfTask})
+	return time.Since(began), err
 }
 
 // overhead measures what a task costs its caller, while the outbox has space.

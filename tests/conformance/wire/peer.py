@@ -322,7 +322,7 @@ class Connection:
 
     def _ack(self, ack: report_pb2.Ack) -> None:
         with self._peer.changed:
-            self.acked = ack.up_to_sequence
+            self.acked = max(self.acked, ack.up_to_sequence)  # late acks may overtake each other
         self._send(ack=ack)
 
     def _verdicts(self, sequence: int, event: report_pb2.Event) -> list[verdict_pb2.Verdict]:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -30,7 +31,11 @@ const (
 	ofUseAfter = time.Second
 	// leastFrame is the least that a limit is lowered to when messages are refused by size.
 	leastFrame = 256
-	unlimited  = 1 << 40
+	// capabilityShortRuns is that of services which know RunCompleted.
+	capabilityShortRuns = "run_completed.v1"
+	// widthOfShortRun is the number of sequences of a RunCompleted.
+	widthOfShortRun = 3
+	unlimited       = 1 << 40
 )
 
 func plural(events int64) string {
@@ -84,7 +89,7 @@ func (s *Session) pause(delay time.Duration) bool {
 	defer timer.Stop()
 	for {
 		s.mu.Lock()
-		idle := s.closing && s.outbox.unacked() == 0
+		idle := s.closing && s.unacked() == 0
 		s.mu.Unlock()
 		if idle {
 			return false // there is nothing to reconnect for
@@ -174,7 +179,9 @@ type link struct {
 	lease   time.Duration
 	window  int64
 	// limit is the largest frame that the service takes.
-	limit     int
+	limit int
+	// shortRuns is true if the service knows RunCompleted.
+	shortRuns bool
 	refused   *refusals
 	wasOfUse  bool
 	lastFrame time.Time
@@ -185,7 +192,7 @@ type link struct {
 
 // refusals is what was learned from messages that gRPC, or a proxy, refused because of their size.
 type refusals struct {
-	// target is the size that a frame of several events must not exceed.
+	// target is the size that a frame of several events, or of a piece of a text, must not exceed.
 	target int
 	// single is a size that is refused even for one event.
 	single int
@@ -194,7 +201,7 @@ type refusals struct {
 type sentFrame struct {
 	last   int64
 	size   int
-	events int64
+	events int64 // a short run is one event
 }
 
 // serve opens the stream and reports until it ends. It returns nil after a Goodbye.
@@ -274,7 +281,7 @@ func (l *link) begin(welcome *flowspanpb.Welcome, acked int64) error {
 	}
 	l.window = welcome.GetMaxUnackedEvents()
 	if l.window <= 0 {
-		l.window = chunkEvents
+		l.window = frameEvents
 	}
 	l.limit = int(welcome.GetMaxFrameBytes())
 	if l.limit <= 0 {
@@ -283,13 +290,15 @@ func (l *link) begin(welcome *flowspanpb.Welcome, acked int64) error {
 	if l.limit <= 0 {
 		l.limit = unlimited
 	}
+	// A window of two would never open for a short run.
+	l.shortRuns = l.window >= widthOfShortRun && slices.Contains(welcome.GetCapabilities(), capabilityShortRuns)
 	s.mu.Lock()
 	if after := welcome.GetResumeAfter(); after > s.outbox.last {
 		s.mu.Unlock()
 		return status.Errorf(codes.InvalidArgument,
 			"the service has %d events of this session, which sent %d: another process reports in it", after, s.outbox.last)
 	}
-	lost := s.outbox.resume(welcome.GetResumeAfter())
+	lost := s.outbox.resume(welcome.GetResumeAfter(), l.shortRuns)
 	s.trouble = nil
 	s.welcomed = welcome
 	s.settle()
@@ -407,22 +416,21 @@ func (l *link) next(now time.Time) (frame, time.Duration, step) {
 	s := l.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closing && s.outbox.unacked() == 0 {
+	if s.closing && s.unacked() == 0 {
 		return nil, 0, stepGoodbye
 	}
-	inFlight := s.outbox.sent - s.outbox.acked
 	wait := l.lastFrame.Add(l.lease / heartbeats).Sub(now)
-	if unsent := s.outbox.unsent(); unsent > 0 {
-		due := s.unsentSince.Add(s.config.Linger).Sub(now)
-		if due <= 0 || unsent >= chunkEvents || s.hurried > s.outbox.sent {
-			if parts := l.take(inFlight); parts != nil {
+	if s.outbox.unsent() > 0 || !s.queue.isEmpty() {
+		due := l.due(now)
+		if due <= 0 {
+			if parts := l.take(now); parts != nil {
 				return parts, 0, stepSend
 			}
 			due = wait // an ack opens the window
 		}
 		wait = min(wait, due)
 	}
-	if inFlight > 0 {
+	if s.outbox.inFlight() > 0 {
 		left := time.Unix(0, l.answered.Load()).Add(ackTimeout).Sub(now)
 		if left <= 0 {
 			return nil, 0, stepGiveUp
@@ -435,23 +443,48 @@ func (l *link) next(now time.Time) (frame, time.Duration, step) {
 	return nil, wait, stepWait
 }
 
+// due returns how long the next events may wait for others that share their frame. It needs the lock.
+func (l *link) due(now time.Time) time.Duration {
+	s := l.session
+	if s.outbox.unsent() > 0 || s.queue.sequences >= frameEvents || s.hurried > s.queue.taken {
+		return 0
+	}
+	return s.queuedSince.Add(s.config.Linger).Sub(now)
+}
+
 // take takes the next frame out of the outbox; nil if the window is full. It needs the lock.
-func (l *link) take(inFlight int64) frame {
+func (l *link) take(now time.Time) frame {
 	s := l.session
 	hard := min(l.limit, l.refused.single)
-	parts, events, tooLarge := s.outbox.frame(l.window-inFlight, min(hard, l.refused.target), hard)
+	inFlight := s.outbox.inFlight()
+	limits := limits{events: l.window - inFlight, bytes: min(hard, l.refused.target), hard: hard, shortRuns: l.shortRuns}
+	if s.outbox.unsent() == 0 {
+		made, tooLarge := s.queue.batch(s.outbox.last+1, limits)
+		for _, sequence := range tooLarge {
+			l.leftOut(sequence)
+		}
+		if made == nil {
+			return nil
+		}
+		s.outbox.add(made)
+		s.queuedSince = now
+	}
+	parts, events, tooLarge := s.outbox.frame(limits)
+	if tooLarge > 0 {
+		l.leftOut(tooLarge)
+	}
 	if parts == nil {
 		return nil
 	}
-	if tooLarge > 0 {
-		s.config.Logger.Error("flowspan: an event is too large for the service and is left out", "sequence", tooLarge)
-	}
 	if inFlight <= 0 {
-		l.answered.Store(time.Now().UnixNano())
+		l.answered.Store(now.UnixNano())
 	}
-	s.outbox.sent += events
-	l.note(sentFrame{last: s.outbox.sent, size: frame(parts).size(), events: events}, s.outbox.acked)
+	l.note(sentFrame{last: s.outbox.sent, size: parts.size(), events: events}, s.outbox.acked)
 	return parts
+}
+
+func (l *link) leftOut(sequence int64) {
+	l.session.config.Logger.Error("flowspan: an event is too large for the service and is left out", "sequence", sequence)
 }
 
 // note keeps the sizes of the frames in flight, for learnLimit.
@@ -465,7 +498,7 @@ func (l *link) note(sent sentFrame, acked int64) {
 
 // learnLimit notes that gRPC or a proxy refused the largest frame in flight, which is never sent
 // again: its events are sent in smaller batches, and an event that is too large on its own is left
-// out.
+// out. Long texts that were not sent yet are divided into smaller pieces.
 func (l *link) learnLimit() {
 	var largest sentFrame
 	for _, sent := range l.inFlight {
@@ -473,11 +506,10 @@ func (l *link) learnLimit() {
 			largest = sent
 		}
 	}
-	switch {
-	case largest.size == 0:
-	case largest.events == 1:
+	if largest.events == 1 {
 		l.refused.single = min(l.refused.single, largest.size)
-	default:
+	}
+	if largest.size > 0 { // the pieces of long texts become smaller, too
 		l.refused.target = max(min(l.refused.target, largest.size)/2, leastFrame)
 	}
 	l.session.config.Logger.Warn("flowspan: a report was refused as too large and is sent in parts", "bytes", largest.size)
@@ -507,7 +539,7 @@ func (s *Session) settle() {
 	s.free()
 	waiting := s.flushes[:0]
 	for _, waiter := range s.flushes {
-		if waiter.upTo <= s.outbox.acked {
+		if s.isSettled(waiter.upTo) {
 			close(waiter.done)
 		} else {
 			waiting = append(waiting, waiter)

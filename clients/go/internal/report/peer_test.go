@@ -34,6 +34,8 @@ type peer struct {
 	flowspanpb.UnimplementedReportServiceServer
 
 	welcome flowspanpb.Welcome
+	// welcomes are those of the first connections, in place of welcome.
+	welcomes []*flowspanpb.Welcome
 	// onBatch decides about a batch, before it is stored: an error ends the stream.
 	onBatch func(connection int, batch *flowspanpb.Batch) error
 	// mute makes the peer store batches and not acknowledge them, on the first connection.
@@ -42,6 +44,8 @@ type peer struct {
 	t           *testing.T
 	mu          sync.Mutex
 	stored      []string
+	shortRuns   int
+	logs        []*flowspanpb.LogRecord
 	connections int
 	hellos      []*flowspanpb.Hello
 	heartbeats  int
@@ -60,6 +64,9 @@ func (p *peer) Report(stream grpc.BidiStreamingServer[flowspanpb.ReportRequest, 
 	connection := p.connections
 	p.hellos = append(p.hellos, first.GetHello())
 	welcome := proto.CloneOf(&p.welcome)
+	if connection <= len(p.welcomes) {
+		welcome = proto.CloneOf(p.welcomes[connection-1])
+	}
 	welcome.ResumeAfter = int64(len(p.stored))
 	p.mu.Unlock()
 	if err := stream.Send(&flowspanpb.ReportResponse{Frame: &flowspanpb.ReportResponse_Welcome{Welcome: welcome}}); err != nil {
@@ -76,7 +83,7 @@ func (p *peer) Report(stream grpc.BidiStreamingServer[flowspanpb.ReportRequest, 
 		if err != nil {
 			return err
 		}
-		if limit := p.welcome.GetMaxFrameBytes(); limit > 0 && int64(proto.Size(request)) > limit {
+		if limit := welcome.GetMaxFrameBytes(); limit > 0 && int64(proto.Size(request)) > limit {
 			p.t.Errorf("a frame of %d bytes, above %d", proto.Size(request), limit)
 		}
 		switch frame := request.GetFrame().(type) {
@@ -84,7 +91,15 @@ func (p *peer) Report(stream grpc.BidiStreamingServer[flowspanpb.ReportRequest, 
 			if frame.Batch.GetFirstSequence() != next {
 				p.t.Errorf("a batch begins at %d, not at %d", frame.Batch.GetFirstSequence(), next)
 			}
-			next += int64(len(frame.Batch.GetEvents()))
+			for _, event := range frame.Batch.GetEvents() {
+				if event.GetRunCompleted() != nil && !slices.Contains(welcome.GetCapabilities(), capabilityShortRuns) {
+					p.t.Error("a short run for a service that does not know it")
+				}
+				next += int64(len(parts(event)))
+			}
+			if inFlight := next - 1 - p.upTo(); inFlight > welcome.GetMaxUnackedEvents() {
+				p.t.Errorf("%d events in flight", inFlight)
+			}
 			if err := p.take(stream, connection, frame.Batch); err != nil {
 				return err
 			}
@@ -108,15 +123,53 @@ func (p *peer) take(stream grpc.BidiStreamingServer[flowspanpb.ReportRequest, fl
 		}
 	}
 	p.mu.Lock()
-	for _, event := range batch.GetEvents() {
-		p.stored = append(p.stored, event.GetLog().GetMessage())
-	}
+	p.store(batch)
 	upTo := int64(len(p.stored))
 	p.mu.Unlock()
 	if p.mute && connection == 1 {
 		return nil
 	}
 	return stream.Send(&flowspanpb.ReportResponse{Frame: &flowspanpb.ReportResponse_Ack{Ack: &flowspanpb.Ack{UpToSequence: upTo}}})
+}
+
+// store needs the lock. An event is stored as the text of a log record, or as the id of its run with
+// the state; "" is one that the peer does not know.
+func (p *peer) store(batch *flowspanpb.Batch) {
+	for _, event := range batch.GetEvents() {
+		if event.GetRunCompleted() != nil {
+			p.shortRuns++
+		}
+		p.stored = append(p.stored, parts(event)...)
+		if log := event.GetLog(); log != nil {
+			p.logs = append(p.logs, log)
+		}
+	}
+}
+
+func (p *peer) upTo() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return int64(len(p.stored))
+}
+
+// parts describes an event, or the three that it stands for.
+func parts(event *flowspanpb.Event) []string {
+	entered := func(id string, state *flowspanpb.State) string {
+		return id + " " + state.GetName() + " " + strconv.Itoa(int(state.GetTime().GetSeconds()))
+	}
+	switch {
+	case event.GetRunCompleted() != nil:
+		short := event.GetRunCompleted()
+		id := short.GetCreated().GetRunId()
+		running := &flowspanpb.State{Name: "Running", Time: short.GetStartTime()}
+		return []string{entered(id, short.GetCreated().GetState()), entered(id, running), entered(id, short.GetEnded())}
+	case event.GetRunCreated() != nil:
+		return []string{entered(event.GetRunCreated().GetRunId(), event.GetRunCreated().GetState())}
+	case event.GetStateEntered() != nil:
+		return []string{entered(event.GetStateEntered().GetRunId(), event.GetStateEntered().GetState())}
+	default:
+		return []string{event.GetLog().GetMessage()}
+	}
 }
 
 // serve starts the peer, and returns a session with it.
@@ -240,9 +293,7 @@ func TestABrokenStreamIsResumedExactly(t *testing.T) {
 		if connection < 4 {
 			if connection == 2 { // the batch is stored, and its ack is lost
 				p.mu.Lock()
-				for _, event := range batch.GetEvents() {
-					p.stored = append(p.stored, event.GetLog().GetMessage())
-				}
+				p.store(batch)
 				p.mu.Unlock()
 			}
 			return status.Error(codes.Unavailable, "cut")

@@ -59,12 +59,13 @@ type Session struct {
 	done   chan struct{}
 
 	mu      sync.Mutex
+	queue   queue
 	outbox  outbox
 	started bool
 	closing bool
-	// hurried is the sequence up to which a flush waits: its events do not linger.
+	// hurried counts the queued events for which a flush waits: they do not linger.
 	hurried     int64
-	unsentSince time.Time
+	queuedSince time.Time
 	freed       chan struct{} // closed when the outbox shrinks
 	flushes     []flush
 	ended       error
@@ -74,6 +75,7 @@ type Session struct {
 	logged sync.Map // the rules whose verdicts were logged
 }
 
+// flush waits until a number of queued events are acknowledged.
 type flush struct {
 	upTo int64
 	done chan struct{}
@@ -123,6 +125,34 @@ func (s *Session) Gate(ctx context.Context) error {
 	}
 }
 
+// Create queues the creation of a run, and waits while the outbox is full (see Gate). short is nil for
+// a run whose events are always reported one by one.
+func (s *Session) Create(ctx context.Context, short *ShortRun, runID string, body []byte) error {
+	if s.tryCreate(short, runID, body) {
+		return nil
+	}
+	if err := s.Gate(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isRefusing() {
+		return s.refusal()
+	}
+	s.create(short, runID, body)
+	return nil
+}
+
+func (s *Session) tryCreate(short *ShortRun, runID string, body []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isRefusing() || !s.hasSpace() {
+		return false
+	}
+	s.create(short, runID, body)
+	return true
+}
+
 // Force queues an event even if the outbox is full.
 func (s *Session) Force(kind wire.Kind, body []byte) error {
 	s.mu.Lock()
@@ -130,7 +160,7 @@ func (s *Session) Force(kind wire.Kind, body []byte) error {
 	if s.isRefusing() {
 		return s.refusal()
 	}
-	s.add(kind, body)
+	s.add(event{kind: kind, body: s.queue.keep(body)})
 	return nil
 }
 
@@ -141,11 +171,11 @@ func (s *Session) Try(kind wire.Kind, body []byte) bool {
 	if s.isRefusing() || !s.hasSpace() {
 		return false
 	}
-	s.add(kind, body)
+	s.add(event{kind: kind, body: s.queue.keep(body)})
 	return true
 }
 
-// isRefusing, refusal, hasSpace and add need the lock.
+// isRefusing, refusal, unacked, hasSpace, create, add and grown need the lock.
 
 func (s *Session) isRefusing() bool { return s.closing || s.ended != nil }
 
@@ -156,22 +186,35 @@ func (s *Session) refusal() error {
 	return ErrClosed
 }
 
+func (s *Session) unacked() int64 { return s.queue.sequences + s.outbox.unacked() }
+
 func (s *Session) hasSpace() bool {
-	return s.outbox.unacked() < int64(s.config.MaxEvents) && s.outbox.bytes < s.config.MaxBytes
+	return s.unacked() < int64(s.config.MaxEvents) && s.queue.bytes+s.outbox.bytes < s.config.MaxBytes
 }
 
-func (s *Session) add(kind wire.Kind, body []byte) {
-	s.outbox.add(kind, body)
-	unsent := s.outbox.unsent()
-	switch {
-	case unsent == 1:
-		s.unsentSince = time.Now()
+func (s *Session) create(short *ShortRun, runID string, body []byte) {
+	if short != nil {
+		short.phase, short.runID = phaseCreated, runID
+	}
+	s.add(event{kind: wire.KindRunCreated, body: s.queue.keep(body), short: short})
+}
+
+func (s *Session) add(e event) {
+	if s.queue.isEmpty() {
+		s.queuedSince = time.Now()
 		if !s.started {
 			s.started = true
 			go s.run()
 		}
 		s.signal()
-	case unsent%chunkEvents == 0:
+	}
+	s.queue.add(e)
+	s.grown()
+}
+
+// grown wakes the sender for each full frame.
+func (s *Session) grown() {
+	if s.queue.sequences%frameEvents == 0 {
 		s.signal()
 	}
 }
@@ -189,8 +232,8 @@ func (s *Session) signal() {
 // EndedError of a session that cannot go on.
 func (s *Session) Flush(ctx context.Context) error {
 	s.mu.Lock()
-	upTo := s.outbox.last
-	if s.outbox.acked >= upTo {
+	upTo := s.queue.added
+	if s.isSettled(upTo) {
 		s.mu.Unlock()
 		return nil
 	}
@@ -219,10 +262,15 @@ func (s *Session) Flush(ctx context.Context) error {
 func (s *Session) resultOf(upTo int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.outbox.acked >= upTo {
+	if s.isSettled(upTo) {
 		return nil
 	}
 	return s.refusal()
+}
+
+// isSettled reports whether a number of queued events are acknowledged. It needs the lock.
+func (s *Session) isSettled(upTo int64) bool {
+	return s.outbox.settled >= upTo || s.unacked() == 0
 }
 
 // Trouble returns the reason why there is no connection, or nil.
@@ -239,14 +287,7 @@ func (s *Session) Trouble() error {
 func (s *Session) Unacked() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.outbox.unacked()
-}
-
-// Acked returns the number of events that the service has acknowledged.
-func (s *Session) Acked() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.outbox.acked
+	return s.unacked()
 }
 
 // Welcome returns the last Welcome of the service, or nil.
@@ -262,7 +303,7 @@ func (s *Session) Close(ctx context.Context) error {
 	s.mu.Lock()
 	started := s.started
 	s.closing = true
-	s.hurried = s.outbox.last
+	s.hurried = s.queue.added
 	s.signal()
 	s.mu.Unlock()
 	if !started {
@@ -278,7 +319,7 @@ func (s *Session) Close(ctx context.Context) error {
 	s.cancel()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if lost := s.outbox.unacked(); lost > 0 {
+	if lost := s.unacked(); lost > 0 {
 		return &LostError{Events: lost, Cause: errors.Join(s.ended, s.trouble, context.Cause(ctx))}
 	}
 	return nil

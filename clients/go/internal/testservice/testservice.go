@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -131,6 +132,36 @@ func (s *Service) LogFile() string { return filepath.Join(s.Home, "test-service.
 func (s *Service) Log() string {
 	data, _ := os.ReadFile(s.LogFile()) // empty if there is none
 	return string(data)
+}
+
+// CPU returns the CPU time of the service so far; zero if the system does not tell it.
+func (s *Service) CPU() time.Duration {
+	const ticks = time.Second / 100 // of the fields of Linux, on all its machines
+	s.mu.Lock()
+	process := s.process
+	s.mu.Unlock()
+	if process == nil {
+		return 0
+	}
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", process.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(data), ") ") // after the name, which may have spaces
+	fields := strings.Fields(rest)
+	const user, system = 11, 12
+	if len(fields) <= system {
+		return 0
+	}
+	total := time.Duration(0)
+	for _, field := range []string{fields[user], fields[system]} {
+		count, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0
+		}
+		total += time.Duration(count) * ticks
+	}
+	return total
 }
 
 func (s *Service) signal(number syscall.Signal) error {

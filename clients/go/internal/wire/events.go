@@ -17,6 +17,7 @@ const (
 	KindLog             Kind = 3
 	KindArtifactCreated Kind = 4
 	KindArtifactChanged Kind = 5
+	KindRunCompleted    Kind = 6
 )
 
 // RunCreated is a created run. Its texts must be clean (see Clip).
@@ -107,22 +108,44 @@ func AppendStateEntered(b []byte, runID string, attempt int32, state *State) []b
 	return appendState(b, 3, state)
 }
 
+// AppendEntered appends a flowspan.v1.StateEntered with a state that AppendState has encoded.
+func AppendEntered(b []byte, runID string, attempt int32, state []byte) []byte {
+	b = appendString(b, 1, runID)
+	b = appendVarint(b, 2, uint64(attempt))
+	b = protowire.AppendTag(b, 3, protowire.BytesType)
+	return protowire.AppendBytes(b, state)
+}
+
+// AppendState appends a flowspan.v1.State.
+func AppendState(b []byte, state *State) []byte {
+	failure, result := rareParts(state)
+	return appendParts(b, state, failure, result)
+}
+
 func appendState(b []byte, number protowire.Number, state *State) []byte {
+	failure, result := rareParts(state)
 	size := 1 + protowire.SizeVarint(uint64(state.Type)) + sizeString(2, state.Name) + sizeString(3, state.Message)
-	size += sizeTime(state.TimeNanos)
+	size += sizeTime(state.TimeNanos) + len(failure) + len(result)
 	if state.ScheduledNanos != 0 {
 		size += sizeTime(state.ScheduledNanos)
 	}
-	var failure, result []byte
+	b = protowire.AppendTag(b, number, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(size))
+	return appendParts(b, state, failure, result)
+}
+
+// rareParts encodes the fields of a state that most states do not have.
+func rareParts(state *State) (failure, result []byte) {
 	if state.Failure != nil {
 		failure = appendMessage(nil, 6, state.Failure)
 	}
 	if state.Result != nil {
 		result = appendJSON(nil, 7, state.Result)
 	}
-	size += len(failure) + len(result)
-	b = protowire.AppendTag(b, number, protowire.BytesType)
-	b = protowire.AppendVarint(b, uint64(size))
+	return failure, result
+}
+
+func appendParts(b []byte, state *State, failure, result []byte) []byte {
 	b = appendVarint(b, 1, uint64(state.Type))
 	b = appendString(b, 2, state.Name)
 	b = appendString(b, 3, state.Message)
@@ -175,11 +198,26 @@ func AppendMessage(b []byte, message proto.Message) []byte {
 
 // AppendItem appends an event as an item of flowspan.v1.Batch.events.
 func AppendItem(b []byte, kind Kind, body []byte) []byte {
-	tagged := protowire.SizeTag(kind) + protowire.SizeBytes(len(body))
+	return append(appendItemHeader(b, kind, len(body)), body...)
+}
+
+func appendItemHeader(b []byte, kind Kind, size int) []byte {
 	b = append(b, 0x12) // field 2 of Batch
-	b = protowire.AppendVarint(b, uint64(tagged))
+	b = protowire.AppendVarint(b, uint64(protowire.SizeTag(kind)+protowire.SizeBytes(size)))
 	b = protowire.AppendTag(b, kind, protowire.BytesType)
-	return protowire.AppendBytes(b, body)
+	return protowire.AppendVarint(b, uint64(size))
+}
+
+// AppendShortRun appends the item of a flowspan.v1.RunCompleted: an encoded RunCreated, the time of
+// RUNNING, and an encoded terminal State. It takes three sequences.
+func AppendShortRun(b, created []byte, startNanos int64, ended []byte) []byte {
+	size := 2 + protowire.SizeBytes(len(created)) + protowire.SizeBytes(len(ended)) + sizeTime(startNanos)
+	b = appendItemHeader(b, KindRunCompleted, size)
+	b = protowire.AppendTag(b, 1, protowire.BytesType)
+	b = protowire.AppendBytes(b, created)
+	b = appendTime(b, 2, startNanos)
+	b = protowire.AppendTag(b, 3, protowire.BytesType)
+	return protowire.AppendBytes(b, ended)
 }
 
 // PlaceholderKind is a kind of event that no service knows. The service answers it with REJECTED and

@@ -31,6 +31,16 @@ func check(t *testing.T, data []byte, got, want proto.Message) {
 	}
 }
 
+// stateEntered returns what the generated code reads of a state.
+func stateEntered(t *testing.T, state *State) *flowspanpb.StateEntered {
+	t.Helper()
+	entered := new(flowspanpb.StateEntered)
+	if err := proto.Unmarshal(AppendStateEntered(nil, "id", 1, state), entered); err != nil {
+		t.Fatal(err)
+	}
+	return entered
+}
+
 func TestEventsAreEncodedAsTheGeneratedCodeReadsThem(t *testing.T) {
 	trace := &flowspanpb.TraceContext{Traceparent: "00-a-b-03", ParentSpanId: "b", ExportedByService: true}
 	code := &flowspanpb.CodeLocation{FilePath: "/a/b.go", Line: 300, Function: "main.main"}
@@ -61,6 +71,19 @@ func TestEventsAreEncodedAsTheGeneratedCodeReadsThem(t *testing.T) {
 			want.Result = &flowspanpb.Payload{Encoding: "json", Data: state.Result}
 		}
 		check(t, AppendStateEntered(nil, "id", 2, &state), &flowspanpb.StateEntered{}, &flowspanpb.StateEntered{RunId: "id", Attempt: 2, State: want})
+	}
+	ended := State{Type: flowspanpb.StateType_STATE_TYPE_FAILED, Name: "Failed", TimeNanos: someTime + 2e9, Failure: failure}
+	encoded := AppendState(nil, &ended)
+	check(t, encoded, &flowspanpb.State{}, &flowspanpb.State{Type: ended.Type, Name: "Failed", Time: stamp(ended.TimeNanos), Failure: failure})
+	check(t, AppendEntered(nil, "id", 1, encoded), &flowspanpb.StateEntered{}, stateEntered(t, &ended))
+	for _, created := range []RunCreated{full, {RunID: "id"}} {
+		var want flowspanpb.RunCreated
+		if err := proto.Unmarshal(AppendRunCreated(nil, &created), &want); err != nil {
+			t.Fatal(err)
+		}
+		short := &flowspanpb.RunCompleted{Created: &want, StartTime: stamp(someTime + 1e9), Ended: stateEntered(t, &ended).GetState()}
+		check(t, AppendShortRun(nil, AppendRunCreated(nil, &created), someTime+1e9, encoded), &flowspanpb.Batch{},
+			&flowspanpb.Batch{Events: []*flowspanpb.Event{{Event: &flowspanpb.Event_RunCompleted{RunCompleted: short}}}})
 	}
 	log := Log{
 		RunID: "id", Level: 20, TimeNanos: someTime, Logger: "l", Message: strings.Repeat("x", 1000), TraceID: "t", SpanID: "s", ChunkIndex: 1, ChunkCount: 3, Attempt: 2,
