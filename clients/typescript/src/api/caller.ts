@@ -133,13 +133,5 @@ function callOptions(timeoutMs: number, signal: AbortSignal | undefined): CallOp
 
 /** Whether an error passes with time: the service is away, or has too much to do. */
 function isPassing(error: unknown): error is FlowspanError {
-  if (!(error instanceof FlowspanError)) return false;
-  if (error.code === "UNAVAILABLE" || error.reason === "OVERLOADED") return true;
-  // The service explains its own errors. Without that, it is the connection that broke.
-  if (error.reason !== "") return false;
-  if (error.code === "CANCELLED" || error.code === "ABORTED") return true;
-  return (error.code === "INTERNAL" || error.code === "UNKNOWN") && NETWORK.test(error.message);
+  return error instanceof FlowspanError && error.retryable && error.code !== "DEADLINE_EXCEEDED";
 }
-
-const NETWORK =
-  /ECONNRESET|EPIPE|ENOENT|aborted|closed|premature|stream|socket|missing trailer|fetch|network/i;
