@@ -21,3 +21,5 @@ export const MAX_PARAMETERS_BYTES = 512 * KIB;
 export const MAX_LOG_BYTES = 256 * KIB;
 export const MAX_TRACESTATE_BYTES = 512;
 export const MAX_BATCH_EVENTS = 2000;
+/** The largest frame until the service says another limit. */
+export const DEFAULT_FRAME_BYTES = MIB;

@@ -95,7 +95,7 @@ export class RunProgress {
   /** Show another progress, from 0 to 100. */
   update(percent: number, description?: string): void {
     const data = jsonPayload(checkPercent(percent), MAX_PAYLOAD_BYTES);
-    const change = { id: this.id, data, atUs: nowUs() };
+    const change = { id: this.id, runId: this.run.id, data, atUs: nowUs() };
     const event = artifactChangeEvent(
       description === undefined ? change : { ...change, description },
     );

@@ -13,9 +13,11 @@ import { clean, shorten, truncate } from "../core/text.js";
 import { ArtifactChangeSchema, ArtifactSchema } from "../gen/flowspan/v1/artifact_pb.js";
 import { type LogLevel, LogRecordSchema } from "../gen/flowspan/v1/log_pb.js";
 import type { Payload } from "../gen/flowspan/v1/payload_pb.js";
-import { RunCreatedSchema, StateEnteredSchema } from "../gen/flowspan/v1/report_pb.js";
+import { RunCreatedSchema, RunKind, StateEnteredSchema } from "../gen/flowspan/v1/report_pb.js";
 import { type State, StateSchema, StateType } from "../gen/flowspan/v1/state_pb.js";
 import { encodeEvent } from "../reporter/frames.js";
+import type { OutboxEvent } from "../reporter/outbox.js";
+import type { Step } from "../reporter/short_runs.js";
 
 /** A state as a run enters it. */
 export interface EnteredState {
@@ -31,6 +33,13 @@ export interface EnteredState {
   /** With COMPLETED: the result. */
   result?: Payload | undefined;
 }
+
+const TERMINAL = new Set([
+  StateType.COMPLETED,
+  StateType.FAILED,
+  StateType.CANCELLED,
+  StateType.CRASHED,
+]);
 
 /** Return the tags that the protocol allows. */
 export function cleanTags(tags: readonly string[]): string[] {
@@ -67,15 +76,30 @@ function stateMessage(state: EnteredState): State {
 export function createdEvent(
   run: Omit<MessageInitShape<typeof RunCreatedSchema>, "$typeName" | "state">,
   createdUs: number,
-): Uint8Array {
+): OutboxEvent {
   const state = stateMessage({ type: StateType.PENDING, name: "Pending", atUs: createdUs });
-  return encodeEvent({ case: "runCreated", value: create(RunCreatedSchema, { ...run, state }) });
+  const value = create(RunCreatedSchema, { ...run, state });
+  const { runId, parentRunId, kind } = value;
+  return {
+    data: encodeEvent({ case: "runCreated", value }),
+    step: { kind: "created", runId, parentRunId, isTask: kind === RunKind.TASK },
+  };
 }
 
 /** Encode a state that a run entered. */
-export function stateEvent(runId: string, attempt: number, state: EnteredState): Uint8Array {
+export function stateEvent(runId: string, attempt: number, state: EnteredState): OutboxEvent {
   const value = create(StateEnteredSchema, { runId, attempt, state: stateMessage(state) });
-  return encodeEvent({ case: "stateEntered", value });
+  return {
+    data: encodeEvent({ case: "stateEntered", value }),
+    step: { kind: stepOf(attempt, state), runId },
+  };
+}
+
+function stepOf(attempt: number, state: EnteredState): Exclude<Step["kind"], "created"> {
+  if (attempt !== 1) return "other";
+  if (TERMINAL.has(state.type)) return "ended";
+  const isPlain = state.type === StateType.RUNNING && state.name === "Running" && !state.message;
+  return isPlain ? "running" : "other";
 }
 
 /** A log record, or a piece of a long one. */
@@ -93,7 +117,7 @@ export interface LogPiece {
 }
 
 /** Encode a log record. */
-export function logEvent(piece: LogPiece): Uint8Array {
+export function logEvent(piece: LogPiece): OutboxEvent {
   const { atUs, level, logger, ...rest } = piece;
   const value = create(LogRecordSchema, {
     ...rest,
@@ -101,7 +125,7 @@ export function logEvent(piece: LogPiece): Uint8Array {
     logger: cleanName(logger),
     time: timestamp(atUs),
   });
-  return encodeEvent({ case: "log", value });
+  return { data: encodeEvent({ case: "log", value }) };
 }
 
 /** Encode the creation of an artifact. */
@@ -113,25 +137,32 @@ export function artifactEvent(artifact: {
   data: Payload;
   runId: string;
   atUs: number;
-}): Uint8Array {
+}): OutboxEvent {
   const { atUs, description, ...rest } = artifact;
   const value = create(ArtifactSchema, {
     ...rest,
     description: shorten(description, MAX_MESSAGE_BYTES),
     createTime: timestamp(atUs),
   });
-  return encodeEvent({ case: "artifactCreated", value });
+  return {
+    data: encodeEvent({ case: "artifactCreated", value }),
+    step: { kind: "other", runId: artifact.runId },
+  };
 }
 
-/** Encode a change to an artifact. */
+/** Encode a change to an artifact of a run. */
 export function artifactChangeEvent(change: {
   id: string;
+  runId: string;
   data?: Payload;
   description?: string;
   atUs: number;
-}): Uint8Array {
+}): OutboxEvent {
   const value = create(ArtifactChangeSchema, { id: change.id, changeTime: timestamp(change.atUs) });
   if (change.data !== undefined) value.data = change.data;
   if (change.description !== undefined) value.description = clean(change.description);
-  return encodeEvent({ case: "artifactChanged", value });
+  return {
+    data: encodeEvent({ case: "artifactChanged", value }),
+    step: { kind: "other", runId: change.runId },
+  };
 }

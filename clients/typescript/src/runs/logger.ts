@@ -4,6 +4,7 @@ import { nowUs } from "../core/clock.js";
 import { logText } from "../core/format.js";
 import { MAX_LOG_BYTES } from "../core/limits.js";
 import { chunks, clean } from "../core/text.js";
+import type { OutboxEvent } from "../reporter/outbox.js";
 import { logEvent } from "./events.js";
 import type { Run } from "./run.js";
 
@@ -93,7 +94,7 @@ export function writeLog(
       chunkCount,
     }),
   );
-  const [first, ...rest] = events as [Uint8Array, ...Uint8Array[]];
+  const [first, ...rest] = events as [OutboxEvent, ...OutboxEvent[]];
   if (options.isKept) reporter.emit(first);
   else if (!reporter.offer(first)) {
     run.droppedLogs++;
