@@ -14,7 +14,8 @@
 
 import { WireType } from "@bufbuild/protobuf/wire";
 import type { OutboxEvent } from "./outbox.js";
-import { fieldOf, firstField, putVarint, varintSize } from "./wire.js";
+import { afterField, contentOf, findField } from "./wire.js";
+import { Writer } from "./writer.js";
 
 /** The capability of services that know the event. */
 export const CAPABILITY = "run_completed.v1";
@@ -126,37 +127,23 @@ function isShortRun(created: OutboxEvent, running: OutboxEvent, ended: OutboxEve
 const RUN_COMPLETED = 6;
 const ENTERED_STATE = 3;
 const STATE_TIME = 4;
-const CREATED = 1;
 const START_TIME = 2;
-const ENDED = 3;
 
-/** Return the Event of a short run, put together from those of its three parts. */
+const writer = new Writer();
+
+/**
+ * Return the Event of a short run, put together from those of its three parts.
+ *
+ * The creation has the number 1 in both, and the state 3, so these fields are copied as they are.
+ */
 function join(created: Uint8Array, running: Uint8Array, ended: Uint8Array): Uint8Array {
-  // The only field of an Event is its content.
-  const creation = firstField(created);
-  const startTime = fieldOf(fieldOf(firstField(running), ENTERED_STATE), STATE_TIME);
-  const end = fieldOf(firstField(ended), ENTERED_STATE);
-  const size = fieldSize(creation) + fieldSize(startTime) + fieldSize(end);
-  const data = new Uint8Array(1 + varintSize(size) + size);
-  data[0] = tagOf(RUN_COMPLETED);
-  let at = putVarint(data, 1, size);
-  at = putField(data, at, CREATED, creation);
-  at = putField(data, at, START_TIME, startTime);
-  putField(data, at, ENDED, end);
-  return data;
-}
-
-function tagOf(number: number): number {
-  return (number << 3) | WireType.LengthDelimited;
-}
-
-function fieldSize(content: Uint8Array): number {
-  return 1 + varintSize(content.length) + content.length;
-}
-
-function putField(data: Uint8Array, start: number, number: number, content: Uint8Array): number {
-  data[start] = tagOf(number);
-  const at = putVarint(data, start + 1, content.length);
-  data.set(content, at);
-  return at + content.length;
+  const state = contentOf(running, findField(running, contentOf(running, 0), ENTERED_STATE));
+  const time = findField(running, state, STATE_TIME);
+  const mark = writer.begin(RUN_COMPLETED);
+  writer.raw(created);
+  const timeEnd = afterField(running, time, WireType.LengthDelimited);
+  writer.bytes(START_TIME, running.subarray(contentOf(running, time), timeEnd));
+  writer.raw(ended.subarray(findField(ended, contentOf(ended, 0), ENTERED_STATE)));
+  writer.end(mark);
+  return writer.finish();
 }

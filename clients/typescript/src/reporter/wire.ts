@@ -2,13 +2,6 @@
 
 import { WireType } from "@bufbuild/protobuf/wire";
 
-/** The bytes of a varint are read as a number: lengths and tags fit. */
-interface Varint {
-  value: number;
-  /** The index after it. */
-  end: number;
-}
-
 /** Return the size of a varint in bytes. */
 export function varintSize(value: number): number {
   let size = 1;
@@ -25,42 +18,48 @@ export function putVarint(data: Uint8Array, start: number, value: number): numbe
   return at;
 }
 
-function readVarint(data: Uint8Array, start: number): Varint {
+function readVarint(data: Uint8Array, start: number): number {
   let value = 0;
   let factor = 1;
-  let at = start;
-  for (; ; factor *= 0x80) {
+  for (let at = start; ; factor *= 0x80) {
     const byte = data[at++] ?? 0;
     value += (byte & 0x7f) * factor;
-    if (byte < 0x80) return { value, end: at };
+    if (byte < 0x80) return value;
   }
 }
 
-/** Return the content of the first field of a message, which must be a message, text or bytes. */
-export function firstField(message: Uint8Array): Uint8Array {
-  const tag = readVarint(message, 0);
-  const length = readVarint(message, tag.end);
-  return message.subarray(length.end, length.end + length.value);
+function afterVarint(data: Uint8Array, start: number): number {
+  let at = start;
+  while ((data[at] ?? 0) > 0x7f) at++;
+  return at + 1;
+}
+
+/** Return the index at which the content of a field of a message begins, by the index of its tag. */
+export function contentOf(data: Uint8Array, tagAt: number): number {
+  return afterVarint(data, afterVarint(data, tagAt));
 }
 
 /**
- * Return the content of a field of a message: of a message, text or bytes.
+ * Find a field of a message.
  *
+ * @param start - The index at which the message begins.
+ * @returns The index of the tag of the field.
  * @throws RangeError - The message has no such field.
  */
-export function fieldOf(message: Uint8Array, number: number): Uint8Array {
-  for (let at = 0; at < message.length; ) {
-    const tag = readVarint(message, at);
-    const type = tag.value & 7;
-    const first =
-      type === WireType.Bit64 || type === WireType.Bit32 ? undefined : readVarint(message, tag.end);
-    if (type === WireType.LengthDelimited && first !== undefined) {
-      const end = first.end + first.value;
-      if (tag.value >> 3 === number) return message.subarray(first.end, end);
-      at = end;
-    } else {
-      at = first?.end ?? tag.end + (type === WireType.Bit64 ? 8 : 4);
-    }
+export function findField(data: Uint8Array, start: number, number: number): number {
+  for (let at = start; at < data.length; ) {
+    const tag = readVarint(data, at);
+    if (tag >> 3 === number) return at;
+    at = afterField(data, at, tag & 7);
   }
   throw new RangeError(`the message has no field ${number}`);
+}
+
+/** Return the index after a field, by the index of its tag. */
+export function afterField(data: Uint8Array, tagAt: number, type: WireType): number {
+  const at = afterVarint(data, tagAt);
+  if (type === WireType.Bit64) return at + 8;
+  if (type === WireType.Bit32) return at + 4;
+  const next = afterVarint(data, at);
+  return type === WireType.LengthDelimited ? next + readVarint(data, at) : next;
 }

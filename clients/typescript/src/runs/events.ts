@@ -1,6 +1,6 @@
 /** The events of runs, encoded for the outbox. */
 
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { timestamp } from "../core/clock.js";
 import { failureOf } from "../core/failures.js";
 import {
@@ -11,13 +11,21 @@ import {
 } from "../core/limits.js";
 import { clean, shorten, truncate } from "../core/text.js";
 import { ArtifactChangeSchema, ArtifactSchema } from "../gen/flowspan/v1/artifact_pb.js";
-import { type LogLevel, LogRecordSchema } from "../gen/flowspan/v1/log_pb.js";
+import { FailureSchema } from "../gen/flowspan/v1/failure_pb.js";
 import type { Payload } from "../gen/flowspan/v1/payload_pb.js";
-import { RunCreatedSchema, RunKind, StateEnteredSchema } from "../gen/flowspan/v1/report_pb.js";
-import { type State, StateSchema, StateType } from "../gen/flowspan/v1/state_pb.js";
+import { RunKind } from "../gen/flowspan/v1/report_pb.js";
+import { StateType } from "../gen/flowspan/v1/state_pb.js";
 import { encodeEvent } from "../reporter/frames.js";
 import type { OutboxEvent } from "../reporter/outbox.js";
 import type { Step } from "../reporter/short_runs.js";
+import {
+  type CreatedRun,
+  type EncodableState,
+  encodeCreated,
+  encodeLog,
+  encodeState,
+  type LogPiece,
+} from "./encoding.js";
 
 /** A state as a run enters it. */
 export interface EnteredState {
@@ -59,38 +67,28 @@ export function cleanDescription(text: string): string {
   return shorten(text, MAX_RUN_DESCRIPTION_BYTES);
 }
 
-function stateMessage(state: EnteredState): State {
-  const message = create(StateSchema, {
-    type: state.type,
-    name: state.name,
-    message: state.message ? shorten(state.message, MAX_MESSAGE_BYTES) : "",
-    time: timestamp(state.atUs),
-  });
-  if (state.scheduledUs !== undefined) message.scheduledTime = timestamp(state.scheduledUs);
-  if (state.error !== undefined) message.failure = failureOf(state.error.thrown);
-  if (state.result !== undefined) message.result = state.result;
-  return message;
+function encodable(state: EnteredState): EncodableState {
+  const { type, name, atUs, scheduledUs, result, error } = state;
+  const message = state.message ? shorten(state.message, MAX_MESSAGE_BYTES) : "";
+  const failure =
+    error === undefined ? undefined : toBinary(FailureSchema, failureOf(error.thrown));
+  return { type, name, message, atUs, scheduledUs, failure, result };
 }
 
 /** Encode the creation of a run, in the state PENDING. */
-export function createdEvent(
-  run: Omit<MessageInitShape<typeof RunCreatedSchema>, "$typeName" | "state">,
-  createdUs: number,
-): OutboxEvent {
-  const state = stateMessage({ type: StateType.PENDING, name: "Pending", atUs: createdUs });
-  const value = create(RunCreatedSchema, { ...run, state });
-  const { runId, parentRunId, kind } = value;
+export function createdEvent(run: CreatedRun, createdUs: number): OutboxEvent {
+  const state = { type: StateType.PENDING, name: "Pending", message: "", atUs: createdUs };
+  const { runId, parentRunId, kind } = run;
   return {
-    data: encodeEvent({ case: "runCreated", value }),
+    data: encodeCreated(run, state),
     step: { kind: "created", runId, parentRunId, isTask: kind === RunKind.TASK },
   };
 }
 
 /** Encode a state that a run entered. */
 export function stateEvent(runId: string, attempt: number, state: EnteredState): OutboxEvent {
-  const value = create(StateEnteredSchema, { runId, attempt, state: stateMessage(state) });
   return {
-    data: encodeEvent({ case: "stateEntered", value }),
+    data: encodeState(runId, attempt, encodable(state)),
     step: { kind: stepOf(attempt, state), runId },
   };
 }
@@ -102,30 +100,9 @@ function stepOf(attempt: number, state: EnteredState): Exclude<Step["kind"], "cr
   return isPlain ? "running" : "other";
 }
 
-/** A log record, or a piece of a long one. */
-export interface LogPiece {
-  runId: string;
-  attempt: number;
-  level: number;
-  atUs: number;
-  logger: string;
-  message: string;
-  traceId: string;
-  spanId: string;
-  chunkIndex: number;
-  chunkCount: number;
-}
-
 /** Encode a log record. */
 export function logEvent(piece: LogPiece): OutboxEvent {
-  const { atUs, level, logger, ...rest } = piece;
-  const value = create(LogRecordSchema, {
-    ...rest,
-    level: level as LogLevel,
-    logger: cleanName(logger),
-    time: timestamp(atUs),
-  });
-  return { data: encodeEvent({ case: "log", value }) };
+  return { data: encodeLog(piece) };
 }
 
 /** Encode the creation of an artifact. */

@@ -2,7 +2,7 @@
 
 import { nowUs } from "../core/clock.js";
 import { logText } from "../core/format.js";
-import { MAX_LOG_BYTES } from "../core/limits.js";
+import { MAX_LOG_BYTES, MAX_TIME_US } from "../core/limits.js";
 import { chunks, clean } from "../core/text.js";
 import type { OutboxEvent } from "../reporter/outbox.js";
 import { logEvent } from "./events.js";
@@ -62,6 +62,11 @@ export class RunLogger {
   }
 }
 
+/** Return a time that the protocol allows. Loggers of programs can be configured to have others. */
+function timeOf(us: number | undefined): number | undefined {
+  return us !== undefined && us > 0 && us < MAX_TIME_US ? Math.floor(us) : undefined;
+}
+
 /**
  * Store a record with a run; see {@link RunLogger.log}.
  *
@@ -75,7 +80,7 @@ export function writeLog(
   options: { isKept?: boolean; atUs?: number } = {},
 ): void {
   const { reporter } = run.host;
-  const atUs = options.atUs ?? nowUs();
+  const atUs = timeOf(options.atUs) ?? nowUs();
   const span = run.span.current();
   const limit = Math.min(MAX_LOG_BYTES, reporter.logLimit);
   const pieces = chunks(clean(message), limit);

@@ -1,18 +1,30 @@
 /** The parts of the reporter without I/O: the outbox, frames, short runs, pieces of log records. */
 
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
+import { timestamp } from "../../src/core/clock.js";
 import { newId } from "../../src/core/ids.js";
 import { byteLength, chunks } from "../../src/core/text.js";
-import { type Event, EventSchema, RunKind } from "../../src/gen/flowspan/v1/report_pb.js";
+import { FailureSchema } from "../../src/gen/flowspan/v1/failure_pb.js";
+import { LogRecordSchema } from "../../src/gen/flowspan/v1/log_pb.js";
+import { PayloadSchema } from "../../src/gen/flowspan/v1/payload_pb.js";
+import {
+  type Event,
+  EventSchema,
+  RunCreatedSchema,
+  RunKind,
+  StateEnteredSchema,
+} from "../../src/gen/flowspan/v1/report_pb.js";
 import { ReportRequestSchema } from "../../src/gen/flowspan/v1/report_service_pb.js";
-import { type State, StateType } from "../../src/gen/flowspan/v1/state_pb.js";
+import { type State, StateSchema, StateType } from "../../src/gen/flowspan/v1/state_pb.js";
 import { Connection } from "../../src/reporter/connection.js";
 import { batchFrame, encodeEvent, FRAME_OVERHEAD_BYTES } from "../../src/reporter/frames.js";
 import { EVENT_OVERHEAD_BYTES, Outbox, type OutboxEvent } from "../../src/reporter/outbox.js";
 import { divided } from "../../src/reporter/pieces.js";
 import { gathered, joined } from "../../src/reporter/short_runs.js";
-import { fieldOf, putVarint, varintSize } from "../../src/reporter/wire.js";
+import { contentOf, findField, putVarint, varintSize } from "../../src/reporter/wire.js";
+import { Writer } from "../../src/reporter/writer.js";
+import type { CreatedRun } from "../../src/runs/encoding.js";
 import { artifactEvent, createdEvent, logEvent, stateEvent } from "../../src/runs/events.js";
 
 describe("the outbox", () => {
@@ -126,27 +138,17 @@ describe("frames", () => {
     expect(putVarint(data, 0, value)).toBe(varintSize(value));
     // It is the tag or length of a field that is skipped, too.
     const message = new Uint8Array([0x08, ...data.slice(0, varintSize(value)), 0x12, 1, 7]);
-    expect(fieldOf(message, 2)).toEqual(new Uint8Array([7]));
+    const tagAt = findField(message, 0, 2);
+    expect(message.slice(tagAt)).toEqual(new Uint8Array([0x12, 1, 7]));
+    expect(message[contentOf(message, tagAt)]).toBe(7);
   });
 
   test("fields of all kinds are skipped, and a missing one is an error", () => {
-    const message = new Uint8Array([
-      0x09,
-      ...Array(8).fill(1),
-      0x15,
-      1,
-      1,
-      1,
-      1,
-      0x1a,
-      0,
-      0x22,
-      1,
-      9,
-    ]);
-    expect(fieldOf(message, 4)).toEqual(new Uint8Array([9]));
-    expect(fieldOf(message, 3)).toHaveLength(0);
-    expect(() => fieldOf(message, 5)).toThrow(/no field 5/);
+    const fixed = [0x09, ...Array(8).fill(1), 0x15, 1, 1, 1, 1];
+    const message = new Uint8Array([...fixed, 0x1a, 0, 0x22, 1, 9]);
+    expect(findField(message, 0, 3)).toBe(fixed.length);
+    expect(findField(message, 0, 4)).toBe(fixed.length + 2);
+    expect(() => findField(message, 0, 5)).toThrow(/no field 5/);
   });
 
   test("the largest batch in flight is the one that a proxy may have refused", () => {
@@ -164,9 +166,104 @@ describe("frames", () => {
 });
 
 const AT_US = 1_700_000_000_123_456;
+const BARE: CreatedRun = {
+  ...{ runId: newId(), kind: RunKind.TASK, functionName: "f", runName: "", parentRunId: "" },
+  ...{ rootRunId: "", flowRunId: "", tags: [], version: "", description: "" },
+  ...{ maxAttempts: 1, inputs: [] },
+};
+
+describe("the encoding of events is that of protobuf", () => {
+  const texts = [
+    "",
+    "a",
+    "größe",
+    "x".repeat(127),
+    "x".repeat(128),
+    "€".repeat(50),
+    "€".repeat(400),
+  ];
+  const longer = ["y".repeat(2000), "🦦".repeat(70_000)];
+  const payload = create(PayloadSchema, { encoding: "json", data: new Uint8Array(5000).fill(7) });
+  const [time, scheduledTime] = [timestamp(AT_US), timestamp(4_000_000)];
+
+  function expectSame(data: Uint8Array, event: Event["event"]) {
+    expect(Buffer.from(data).equals(encodeEvent(event))).toBe(true);
+  }
+
+  test.each([...texts, ...longer])("logs", (message) => {
+    const record = { runId: newId(), level: 25, logger: "größe", message, attempt: 3 };
+    const more = { traceId: "t", spanId: "s", chunkIndex: 200, chunkCount: 300 };
+    const { data } = logEvent({ ...record, ...more, atUs: AT_US });
+    const value = create(LogRecordSchema, { ...record, ...more, time });
+    expectSame(data, { case: "log", value });
+  });
+
+  test.each([...texts, ...longer])("states", (text) => {
+    const message = text.slice(0, 4000);
+    const entered = { type: StateType.COMPLETED, name: message, message };
+    const { data } = stateEvent(BARE.runId, 7, {
+      ...{ ...entered, atUs: AT_US, scheduledUs: 4_000_000, result: payload },
+      error: { thrown: "no" },
+    });
+    const failure = create(FailureSchema, { type: "string", message: "no" });
+    const state = create(StateSchema, {
+      ...entered,
+      time,
+      scheduledTime,
+      failure,
+      result: payload,
+    });
+    const value = create(StateEnteredSchema, { runId: BARE.runId, attempt: 7, state });
+    expectSame(data, { case: "stateEntered", value });
+  });
+
+  test.each(texts)("creations", (text) => {
+    const facts = {
+      ...{ runId: newId(), kind: RunKind.FLOW, functionName: text, runName: text, rootRunId: "r" },
+      ...{ parentRunId: "p", flowRunId: "f", version: text, description: text, maxAttempts: 300 },
+      tags: [text, "b"].filter((tag) => tag !== ""),
+      inputs: [{ runId: newId(), parameter: "größe" }],
+      code: { filePath: text, line: 1234, function: "f" },
+      labels: { a: text, b: "c" },
+      parameters: payload,
+      trace: { traceparent: "tp", tracestate: text, parentSpanId: "s", exportedByService: true },
+    };
+    const state = { type: StateType.PENDING, name: "Pending", time };
+    const value = create(RunCreatedSchema, { ...facts, state: create(StateSchema, state) });
+    // An entry of a map without a value has the empty text.
+    const { data } = createdEvent(facts, AT_US);
+    expect(fromBinary(EventSchema, data).event.value).toEqual(value);
+    if (text !== "") expectSame(data, { case: "runCreated", value });
+    expectSame(createdEvent(BARE, AT_US).data, {
+      case: "runCreated",
+      value: create(RunCreatedSchema, {
+        ...(BARE as object),
+        tags: [],
+        inputs: [],
+        state: create(StateSchema, state),
+      }),
+    });
+  });
+
+  test("what was handed out is not written again", () => {
+    const writer = new Writer();
+    const found = Array.from({ length: 3000 }, (_, index) => {
+      const mark = writer.begin(1);
+      writer.text(2, `${index}`.repeat(50));
+      writer.bytes(3, new Uint8Array(index % 7));
+      writer.end(mark);
+      return writer.finish();
+    });
+    found.forEach((data, index) => {
+      const content = contentOf(data, findField(data, contentOf(data, 0), 2));
+      const text = `${index}`.repeat(50);
+      expect(new TextDecoder().decode(data.subarray(content, content + text.length))).toBe(text);
+    });
+  });
+});
 
 function created(runId: string, { parentRunId = "", kind = RunKind.TASK } = {}): OutboxEvent {
-  return createdEvent({ runId, kind, functionName: "f", parentRunId, tags: ["a"] }, AT_US);
+  return createdEvent({ ...BARE, runId, kind, parentRunId, tags: ["a"] }, AT_US);
 }
 
 function running(runId: string): OutboxEvent {
@@ -184,7 +281,7 @@ function log(runId: string, message = "text"): OutboxEvent {
   });
 }
 
-function contentOf(data: Uint8Array): Event["event"] {
+function decoded(data: Uint8Array): Event["event"] {
   return fromBinary(EventSchema, data).event;
 }
 
@@ -231,10 +328,8 @@ describe("short runs", () => {
     const parts = [created(a), running(a), ended(a, StateType.FAILED)];
     const items = joined([log(flow), ...parts, log(a)]);
     expect(items).toHaveLength(3);
-    const [creation, run, end] = parts.map(
-      ({ data }) => contentOf(data).value as { state?: State },
-    );
-    expect(contentOf(items[1]!)).toEqual({
+    const [creation, run, end] = parts.map(({ data }) => decoded(data).value as { state?: State });
+    expect(decoded(items[1]!)).toEqual({
       case: "runCompleted",
       value: {
         $typeName: "flowspan.v1.RunCompleted",
@@ -267,7 +362,7 @@ describe("texts in pieces", () => {
   }
 
   const records = (events: OutboxEvent[]) =>
-    events.map(({ data }) => contentOf(data).value as { message: string; chunkIndex: number });
+    events.map(({ data }) => decoded(data).value as { message: string; chunkIndex: number });
   const over = (bytes: number) => (event: OutboxEvent) => event.data.length > bytes;
 
   test("are divided again, with new numbers, and nothing else is", () => {
