@@ -4,7 +4,7 @@ import { hostname } from "node:os";
 import { create } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { type Address, resolveAddress } from "./address.js";
-import { Caller } from "./api/caller.js";
+import { Caller, closedError } from "./api/caller.js";
 import { Reader } from "./api/reader.js";
 import { type ServiceInfo, toServiceInfo } from "./api/records.js";
 import { nowUs, timestamp } from "./core/clock.js";
@@ -247,7 +247,7 @@ export class Client extends Reader implements AsyncDisposable {
     second: FlowOptions<P> | RunCode<T, P>,
     third?: RunCode<T, P>,
   ): RunPromise<T, P> {
-    this.checkOpen();
+    if (this.closing !== undefined) throw closedError();
     return startRun(this.host, "flow", name, this.currentRun(), second, third);
   }
 
@@ -260,7 +260,7 @@ export class Client extends Reader implements AsyncDisposable {
     second: RunOptions<P> | RunCode<T, P>,
     third?: RunCode<T, P>,
   ): RunPromise<T, P> {
-    this.checkOpen();
+    if (this.closing !== undefined) throw closedError();
     return startRun(this.host, "task", name, this.currentRun(), second, third);
   }
 
@@ -307,16 +307,9 @@ export class Client extends Reader implements AsyncDisposable {
     const lost = await this.reporter.close(this.parts.options.closeTimeoutMs ?? 10_000);
     if (lost > 0)
       this.warn(`${lost} events were not stored, because the service did not answer in time`);
+    this.caller.close();
     this.parts.reports.close();
     this.parts.calls.close();
-  }
-
-  private checkOpen(): void {
-    if (this.closing === undefined) return;
-    throw new FlowspanError("the client is closed", {
-      code: "FAILED_PRECONDITION",
-      advice: "Connect again.",
-    });
   }
 
   /** Let calls see what this process has reported. */

@@ -9,7 +9,7 @@ import {
   MAX_RUN_DESCRIPTION_BYTES,
   MAX_TAGS,
 } from "../core/limits.js";
-import { clean, shorten, truncate } from "../core/text.js";
+import { shorten, truncate } from "../core/text.js";
 import { ArtifactChangeSchema, ArtifactSchema } from "../gen/flowspan/v1/artifact_pb.js";
 import { FailureSchema } from "../gen/flowspan/v1/failure_pb.js";
 import type { Payload } from "../gen/flowspan/v1/payload_pb.js";
@@ -137,7 +137,8 @@ export function artifactChangeEvent(change: {
 }): OutboxEvent {
   const value = create(ArtifactChangeSchema, { id: change.id, changeTime: timestamp(change.atUs) });
   if (change.data !== undefined) value.data = change.data;
-  if (change.description !== undefined) value.description = clean(change.description);
+  if (change.description !== undefined)
+    value.description = shorten(change.description, MAX_MESSAGE_BYTES);
   return {
     data: encodeEvent({ case: "artifactChanged", value }),
     step: { kind: "other", runId: change.runId },

@@ -5,7 +5,7 @@ import { logText } from "../core/format.js";
 import { MAX_LOG_BYTES, MAX_TIME_US } from "../core/limits.js";
 import { chunks, clean } from "../core/text.js";
 import type { OutboxEvent } from "../reporter/outbox.js";
-import { logEvent } from "./events.js";
+import { cleanName, logEvent } from "./events.js";
 import type { Run } from "./run.js";
 
 /** The numbers of the levels. Numbers in between are allowed. */
@@ -84,6 +84,7 @@ export function writeLog(
   const span = run.span.current();
   const limit = Math.min(MAX_LOG_BYTES, reporter.logLimit);
   const pieces = chunks(clean(message), limit);
+  const loggerName = cleanName(logger);
   const chunkCount = pieces.length > 1 ? pieces.length : 0;
   const events = pieces.map((piece, chunkIndex) =>
     logEvent({
@@ -91,7 +92,7 @@ export function writeLog(
       attempt: run.attempt,
       level: Math.round(Math.min(Math.max(level, 1), 1000)),
       atUs,
-      logger,
+      logger: loggerName,
       message: piece,
       traceId: span.traceId,
       spanId: span.spanId,
