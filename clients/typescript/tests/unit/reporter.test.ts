@@ -285,6 +285,60 @@ function decoded(data: Uint8Array): Event["event"] {
   return fromBinary(EventSchema, data).event;
 }
 
+interface StoryRun {
+  id: string;
+  parentId: string;
+  stage: "created" | "running" | "ended";
+}
+
+/** Return a function that returns random whole numbers below a limit. */
+function randomNumbers(seed: number): (limit: number) => number {
+  let state = seed * 7919 + 1;
+  return (limit) => {
+    state = (state * 48_271) % 0x7fff_ffff;
+    return state % limit;
+  };
+}
+
+/** Runs that call each other, log, create artifacts, try again and end, at random. */
+function randomStory(seed: number) {
+  const random = randomNumbers(seed);
+  const events: (OutboxEvent | undefined)[] = [];
+  const runs: StoryRun[] = [];
+  const call = (parentId: string, kind: RunKind) => {
+    const child: StoryRun = { id: newId(), parentId, stage: "created" };
+    runs.push(child);
+    return created(child.id, { parentRunId: parentId, kind });
+  };
+  for (let step = 0; step < 60; step++) {
+    const run = runs[random(Math.max(1, runs.length))];
+    const action = random(10);
+    const isCall = run === undefined || action < 2;
+    const parentId = run?.stage === "running" ? run.id : "";
+    events.push(
+      isCall
+        ? call(parentId, random(5) ? RunKind.TASK : RunKind.FLOW)
+        : nextEvent(run, action, random(5) ? 1 : 2),
+    );
+  }
+  return { events: events.filter((event) => event !== undefined), runs };
+}
+
+function nextEvent(run: StoryRun, action: number, attempt: number): OutboxEvent | undefined {
+  if (action < 4) return log(run.id);
+  if (run.stage === "created") {
+    run.stage = "running";
+    return running(run.id);
+  }
+  if (run.stage === "ended") return undefined;
+  if (action === 4) {
+    const facts = { id: newId(), key: "", type: "t", description: "", runId: run.id };
+    return artifactEvent({ ...facts, atUs: AT_US, data: {} as never });
+  }
+  run.stage = "ended";
+  return ended(run.id, StateType.COMPLETED, attempt);
+}
+
 describe("short runs", () => {
   const [a, b, flow] = [newId(), newId(), newId()] as [string, string, string];
 
@@ -341,6 +395,42 @@ describe("short runs", () => {
     // It is smaller, so that a batch of joined events is never larger than its limit.
     expect(items[1]!.length).toBeLessThan(parts.reduce((sum, { data }) => sum + data.length, 0));
   });
+
+  test.each([...Array(40).keys()])("random stories keep what depends on each other, %d", (seed) => {
+    const { events, runs } = randomStory(seed);
+    const order = gathered(events) ?? events;
+    expect(new Set(order)).toEqual(new Set(events));
+    const inOrder = (keep: (event: OutboxEvent) => boolean) =>
+      expect(order.filter(keep)).toEqual(events.filter(keep));
+    inOrder(({ step }) => step === undefined);
+    inOrder(({ step }) => step?.kind === "created");
+    for (const { id, parentId } of runs) {
+      inOrder(({ step }) => step?.runId === id);
+      // The run begins before its parent ends.
+      inOrder(({ step }) =>
+        step?.kind === "created" ? step.runId === id : step?.runId === parentId,
+      );
+      const about = order.filter((event) => event.step?.runId === id || logOf(event) === id);
+      expect(about[0]?.step?.kind).toBe("created");
+    }
+    const kinds = joined(order).map((data) => decoded(data).case);
+    const shortRuns = kinds.filter((kind) => kind === "runCompleted").length;
+    expect(kinds).toHaveLength(events.length - 2 * shortRuns);
+  });
+
+  test("many runs of these stories are short", () => {
+    const counts = [...Array(40).keys()].map((seed) => {
+      const { events } = randomStory(seed);
+      return events.length - joined(gathered(events) ?? events).length;
+    });
+    expect(counts.filter((count) => count > 0).length).toBeGreaterThan(20);
+  });
+
+  function logOf(event: OutboxEvent): string | undefined {
+    if (event.step !== undefined) return undefined;
+    const content = decoded(event.data);
+    return content.case === "log" ? content.value.runId : undefined;
+  }
 
   test("events that are together, but of different runs, are not joined", () => {
     const events = [created(a), running(b), ended(a)];
