@@ -99,18 +99,14 @@ TYPESCRIPT = Language(
         ),
         (
             "{root}/tests/conformance",
-            "mkdir -p node_modules && ln -sfn {root}/clients/typescript node_modules/flowspan",
+            "{root}/clients/typescript/node_modules/.bin/tsc -p . --outDir {built}/typescript"
+            " && mkdir -p {built}/typescript/node_modules"
+            " && ln -sfn {root}/clients/typescript {built}/typescript/node_modules/flowspan",
         ),
     ),
-    driver=(
-        *("node", "--import", "{root}/clients/typescript/node_modules/tsx/dist/esm/index.mjs"),
-        "{root}/tests/conformance/drivers/typescript_driver.mts",
-    ),
+    driver=("node", "{built}/typescript/drivers/typescript_driver.mjs"),
     program="typescript.mts",
-    runs=(
-        *("node", "--import", "{root}/clients/typescript/node_modules/tsx/dist/esm/index.mjs"),
-        "{program}",
-    ),
+    runs=("node", "{built}/typescript/idiom/{case}/typescript.mjs"),
 )
 JAVA_RUNS = (
     *("sh", "-c", 'exec java -cp "$(cat {built}/java/classpath)" "$@"', "sh"),

@@ -4,12 +4,12 @@ import { hostname } from "node:os";
 import { create } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { type Address, resolveAddress } from "./address.js";
-import { Caller } from "./api/caller.js";
+import { Caller, closedError } from "./api/caller.js";
 import { Reader } from "./api/reader.js";
 import { type ServiceInfo, toServiceInfo } from "./api/records.js";
 import { nowUs, timestamp } from "./core/clock.js";
 import { newId, randomBytes } from "./core/ids.js";
-import { FlowspanError, RunAbortedError, RunCancelledError } from "./errors.js";
+import { FlowspanError, lostCallOf, RunAbortedError, RunCancelledError } from "./errors.js";
 import { closeAtExit, forgetAtExit } from "./exit.js";
 import { type Command, type Hello, HelloSchema } from "./gen/flowspan/v1/report_pb.js";
 import { ReportService } from "./gen/flowspan/v1/report_service_pb.js";
@@ -109,21 +109,32 @@ async function greet(
     beforeCall,
   });
   const stub = caller.client(SystemService);
+  const began = performance.now();
   try {
-    // A service that is not there is reported at once; one that is busy is asked again.
-    const call = (again: { timeoutMs?: number }) => stub.getInfo({}, again);
-    return toServiceInfo(await caller.once(call));
+    return toServiceInfo(await caller.once((call) => stub.getInfo({}, call)));
   } catch (error) {
-    if (!(error instanceof FlowspanError)) throw error;
-    if (error.reason === "") throw unanswered(error, address);
-    if (!error.retryable) throw error;
-    return toServiceInfo(await caller.repeatable((call) => stub.getInfo({}, call)));
+    // A service that is not there is reported at once. One that is busy, or whose connection broke,
+    // is asked again.
+    if (!(error instanceof FlowspanError) || !mayAnswerLater(error))
+      throw unanswered(error, address);
+  }
+  const leftMs = timeoutMs - (performance.now() - began);
+  try {
+    const info = await caller.repeatable((call) => stub.getInfo({}, call), { timeoutMs: leftMs });
+    return toServiceInfo(info);
+  } catch (error) {
+    throw unanswered(error, address);
   }
 }
 
+function mayAnswerLater(error: FlowspanError): boolean {
+  return error.reason === "" ? lostCallOf(error.cause) === "cut" : error.retryable;
+}
+
 /** Say of a connection that broke that there is no service, whichever status it broke with. */
-function unanswered(error: FlowspanError, address: Address): FlowspanError {
-  if (!NO_ANSWER_CODES.has(error.code)) return error;
+function unanswered(error: unknown, address: Address): unknown {
+  if (!(error instanceof FlowspanError) || error.reason !== "") return error;
+  if (!NO_ANSWER_CODES.has(error.code) && lostCallOf(error.cause) !== "cut") return error;
   const message = `no service answers at ${address.text} (${error.message}); is it the gRPC port of a service, and does it use TLS?`;
   return new FlowspanError(message, {
     code: "UNAVAILABLE",
@@ -143,7 +154,7 @@ interface ClientParts {
   tracer: Tracer;
 }
 
-// The codes of Connect for errors of sockets and of TLS.
+// The codes of Connect for peers that do not speak gRPC, or TLS.
 const NO_ANSWER_CODES = new Set(["INTERNAL", "UNKNOWN", "ABORTED", "CANCELLED", "UNIMPLEMENTED"]);
 const FLUSH_BEFORE_CALL_MS = 10_000;
 const SIGNAL_FLUSH_MS = 5_000;
@@ -236,7 +247,7 @@ export class Client extends Reader implements AsyncDisposable {
     second: FlowOptions<P> | RunCode<T, P>,
     third?: RunCode<T, P>,
   ): RunPromise<T, P> {
-    this.checkOpen();
+    if (this.closing !== undefined) throw closedError();
     return startRun(this.host, "flow", name, this.currentRun(), second, third);
   }
 
@@ -249,7 +260,7 @@ export class Client extends Reader implements AsyncDisposable {
     second: RunOptions<P> | RunCode<T, P>,
     third?: RunCode<T, P>,
   ): RunPromise<T, P> {
-    this.checkOpen();
+    if (this.closing !== undefined) throw closedError();
     return startRun(this.host, "task", name, this.currentRun(), second, third);
   }
 
@@ -296,16 +307,9 @@ export class Client extends Reader implements AsyncDisposable {
     const lost = await this.reporter.close(this.parts.options.closeTimeoutMs ?? 10_000);
     if (lost > 0)
       this.warn(`${lost} events were not stored, because the service did not answer in time`);
+    this.caller.close();
     this.parts.reports.close();
     this.parts.calls.close();
-  }
-
-  private checkOpen(): void {
-    if (this.closing === undefined) return;
-    throw new FlowspanError("the client is closed", {
-      code: "FAILED_PRECONDITION",
-      advice: "Connect again.",
-    });
   }
 
   /** Let calls see what this process has reported. */

@@ -20,6 +20,8 @@ export interface FlowspanErrorDetails {
   cause?: unknown;
 }
 
+const TOO_MUCH = new Set(["OVERLOADED", "RATE_LIMITED"]);
+
 /** A call that failed, or a service that does not answer. */
 export class FlowspanError extends Error {
   override readonly name: string = "FlowspanError";
@@ -47,9 +49,7 @@ export class FlowspanError extends Error {
   /** True if the same call may succeed later. */
   get retryable(): boolean {
     return (
-      this.code === "UNAVAILABLE" ||
-      this.code === "DEADLINE_EXCEEDED" ||
-      this.reason === "OVERLOADED"
+      this.code === "UNAVAILABLE" || this.code === "DEADLINE_EXCEEDED" || TOO_MUCH.has(this.reason)
     );
   }
 }
@@ -104,32 +104,92 @@ export class RunTimeoutError extends Error {
   }
 }
 
+// The certificate of the peer is not trusted, or the peer does not speak TLS or HTTP/2 at all.
+const OTHER_PEER =
+  /^(ERR_SSL_|ERR_TLS_|CERT_|ERR_HTTP2_ERROR$)|SELF_SIGNED|UNABLE_TO_|HOSTNAME_MISMATCH/;
+const LOST_CODES = new Set([
+  Code.Canceled,
+  Code.Aborted,
+  Code.Internal,
+  Code.Unknown,
+  Code.Unavailable,
+]);
+// What the fetch of browsers says of a service that it does not reach: it does not tell why.
+const UNREACHABLE_MESSAGE = /failed to fetch|fetch failed|networkerror|load failed/i;
+// What Connect and browsers say of a connection that broke, without an error of Node below it.
+const CUT_MESSAGE =
+  /stream closed with error code|missing (status|output|trailer|EndStream)|premature|network/i;
+
+/** How a call failed without an answer; undefined if the service, or a proxy, did answer. */
+export type LostCall =
+  /** There was no connection. */
+  | "unreachable"
+  /** There is a peer, but not one that this client can talk to. */
+  | "other peer"
+  /** The connection broke. */
+  | "cut";
+
+/**
+ * Tell how a call failed without an answer.
+ *
+ * The codes of Connect do not say it: for a connection that broke, they depend on the moment and on
+ * who noticed it first.
+ */
+export function lostCallOf(error: unknown): LostCall | undefined {
+  if (!(error instanceof ConnectError) || !LOST_CODES.has(error.code)) return undefined;
+  const hasAnswer = error.details.length > 0 || error.metadata.keys().next().done !== true;
+  if (hasAnswer) return undefined;
+  if (UNREACHABLE_MESSAGE.test(error.rawMessage)) return "unreachable";
+  const below = causesOf(error);
+  const codes = below.flatMap(({ code }) => (typeof code === "string" ? [code] : []));
+  if (codes.length === 0) return CUT_MESSAGE.test(error.rawMessage) ? "cut" : undefined;
+  if (codes.some((code) => OTHER_PEER.test(code))) return "other peer";
+  const isConnecting = ({ syscall }: NodeError) =>
+    syscall === "connect" || syscall === "getaddrinfo";
+  return below.some(isConnecting) ? "unreachable" : "cut";
+}
+
+interface NodeError {
+  code?: unknown;
+  syscall?: unknown;
+}
+
+function causesOf(error: Error): NodeError[] {
+  const found: Error[] = [];
+  for (let cause = error.cause; cause instanceof Error && !found.includes(cause); ) {
+    found.push(cause);
+    cause = cause.cause;
+  }
+  return found as NodeError[];
+}
+
 /** Return the error of a call as a FlowspanError; other errors stay as they are. */
 export function flowspanErrorOf(error: unknown, address = ""): unknown {
   if (!(error instanceof ConnectError)) return error;
   const info = error.findDetails(ErrorInfoSchema).find((each) => each.domain === "flowspan.v1");
   const retry = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
   const metadata: Record<string, string> = { ...info?.metadata };
-  const isOwn = info !== undefined;
-  // A browser does not say why a request failed.
-  const isFetch =
-    !isOwn && /failed to fetch|fetch failed|networkerror|load failed/i.test(error.rawMessage);
-  const code = isFetch ? "UNAVAILABLE" : codeName(error.code);
-  const advice = metadata.advice ?? "";
-  const unanswered = !isOwn && code === "UNAVAILABLE" && address !== "";
-  return new FlowspanError(
-    unanswered
-      ? `no service answers at ${address} (${error.rawMessage}); start one with \`flowspan server start\``
-      : error.rawMessage || code,
-    {
-      code,
-      reason: info?.reason ?? "",
-      advice: unanswered ? "Start a service with `flowspan server start`." : advice,
-      metadata,
-      cause: error,
-      ...(retry === undefined ? {} : { retryAfterMs: Math.max(0, durationMs(retry)) }),
-    },
-  );
+  const lost = info === undefined ? lostCallOf(error) : undefined;
+  const code = lost === "cut" || lost === "unreachable" ? "UNAVAILABLE" : codeName(error.code);
+  const isAway = info === undefined && code === "UNAVAILABLE" && address !== "";
+  const details = {
+    code,
+    reason: info?.reason ?? "",
+    advice: metadata.advice ?? "",
+    metadata,
+    cause: error,
+    ...(retry === undefined ? {} : { retryAfterMs: Math.max(0, durationMs(retry)) }),
+  };
+  if (isAway && lost === "cut") {
+    const message = `the connection to the service at ${address} broke (${error.rawMessage})`;
+    return new FlowspanError(message, { ...details, advice: "Try again." });
+  }
+  if (isAway) {
+    const advice = "Start a service with `flowspan server start`.";
+    const message = `no service answers at ${address} (${error.rawMessage}); start one with \`flowspan server start\``;
+    return new FlowspanError(message, { ...details, advice });
+  }
+  return new FlowspanError(error.rawMessage || code, details);
 }
 
 function codeName(code: Code): string {

@@ -60,7 +60,11 @@ function unlessCancelled<T>(run: Run, promise: Promise<T>): Promise<T> {
 }
 
 function optionsOf(op: Operation) {
-  return { retries: op.retries ?? 0, retryDelayMs: (op.retry_delay_s ?? 0) * 1000, tags: op.tags ?? [] };
+  return {
+    retries: op.retries ?? 0,
+    retryDelayMs: (op.retry_delay_s ?? 0) * 1000,
+    tags: op.tags ?? [],
+  };
 }
 
 function bodyOf(op: Operation) {
@@ -84,7 +88,9 @@ async function perform(run: Run, op: Operation): Promise<unknown> {
   } else if (op.flow !== undefined) {
     return await client.flow(op.flow, optionsOf(op), bodyOf(op));
   } else if (op.parallel !== undefined) {
-    await Promise.all(op.parallel.map((each) => run.task(each.task ?? "", optionsOf(each), bodyOf(each))));
+    await Promise.all(
+      op.parallel.map((each) => run.task(each.task ?? "", optionsOf(each), bodyOf(each))),
+    );
   } else if (op.fail !== undefined) {
     if (run.attempt <= (op.up_to_attempt ?? run.attempt)) {
       const cause = op.cause === undefined ? undefined : new Error(op.cause);

@@ -32,6 +32,7 @@ const LONGEST_BACKOFF_MS = 5_000;
 /** See the module. */
 export class Caller {
   private readonly clients = new Map<DescService, unknown>();
+  private readonly closing = new AbortController();
 
   constructor(
     private readonly transport: Transport,
@@ -46,6 +47,21 @@ export class Caller {
       this.clients.set(service, client);
     }
     return client as Client<S>;
+  }
+
+  /** Let calls fail that are in progress, and all later ones. */
+  close(): void {
+    this.closing.abort();
+  }
+
+  private checkOpen(): void {
+    if (this.closing.signal.aborted) throw closedError();
+  }
+
+  /** Wait before the next attempt, but not beyond the end of the client or of the request. */
+  private async pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+    const signals = [this.closing.signal, ...(signal === undefined ? [] : [signal])];
+    await delay(ms, AbortSignal.any(signals)).catch(() => undefined);
   }
 
   /**
@@ -74,16 +90,18 @@ export class Caller {
     const backoff = new Backoff(FIRST_BACKOFF_MS, LONGEST_BACKOFF_MS);
     for (;;) {
       request.signal?.throwIfAborted();
+      this.checkOpen();
       const timeoutMs = Math.max(1, Math.ceil(deadline - performance.now()));
       try {
         return await call(callOptions(timeoutMs, request.signal));
       } catch (raw) {
         request.signal?.throwIfAborted();
+        this.checkOpen();
         const error = flowspanErrorOf(raw, this.options.address);
         if (!isRepeatable || !isPassing(error)) throw error;
         const waitMs = backoff.next(error.retryAfterMs);
         if (performance.now() + waitMs >= deadline) throw error;
-        await delay(waitMs, request.signal);
+        await this.pause(waitMs, request.signal);
       }
     }
   }
@@ -102,6 +120,7 @@ export class Caller {
     const backoff = new Backoff(FIRST_BACKOFF_MS, LONGEST_BACKOFF_MS);
     let brokenAt: number | undefined;
     while (!request.signal?.aborted) {
+      this.checkOpen();
       const ending = new AbortController();
       const onAbort = () => ending.abort(request.signal?.reason);
       request.signal?.addEventListener("abort", onAbort, { once: true });
@@ -114,11 +133,12 @@ export class Caller {
         return;
       } catch (raw) {
         if (request.signal?.aborted) return;
+        this.checkOpen();
         const error = flowspanErrorOf(raw, this.options.address);
         const now = performance.now();
         brokenAt ??= now;
         if (!isPassing(error) || now - brokenAt > this.options.reconnectMs) throw error;
-        await delay(backoff.next(error.retryAfterMs), request.signal).catch(() => undefined);
+        await this.pause(backoff.next(error.retryAfterMs), request.signal);
       } finally {
         request.signal?.removeEventListener("abort", onAbort);
         ending.abort();
@@ -127,19 +147,19 @@ export class Caller {
   }
 }
 
+/** Return the error of a call of a client that is closed. */
+export function closedError(): FlowspanError {
+  return new FlowspanError("the client is closed", {
+    code: "FAILED_PRECONDITION",
+    advice: "Connect again.",
+  });
+}
+
 function callOptions(timeoutMs: number, signal: AbortSignal | undefined): CallOptions {
   return signal === undefined ? { timeoutMs } : { timeoutMs, signal };
 }
 
 /** Whether an error passes with time: the service is away, or has too much to do. */
 function isPassing(error: unknown): error is FlowspanError {
-  if (!(error instanceof FlowspanError)) return false;
-  if (error.code === "UNAVAILABLE" || error.reason === "OVERLOADED") return true;
-  // The service explains its own errors. Without that, it is the connection that broke.
-  if (error.reason !== "") return false;
-  if (error.code === "CANCELLED" || error.code === "ABORTED") return true;
-  return (error.code === "INTERNAL" || error.code === "UNKNOWN") && NETWORK.test(error.message);
+  return error instanceof FlowspanError && error.retryable && error.code !== "DEADLINE_EXCEEDED";
 }
-
-const NETWORK =
-  /ECONNRESET|EPIPE|ENOENT|aborted|closed|premature|stream|socket|missing trailer|fetch|network/i;

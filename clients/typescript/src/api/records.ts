@@ -111,6 +111,8 @@ export interface RunRecord {
   readonly runDurationMs: number;
   /** The W3C traceparent of the run's span. Empty without a trace. */
   readonly traceparent: string;
+  /** The span that the run's span is below: 16 hex digits. Empty at the root of a trace. */
+  readonly parentSpanId: string;
   readonly version: string;
   readonly sessionId: string;
   readonly transitionCount: number;
@@ -279,6 +281,7 @@ function toRun(message: FlowRunMessage | TaskRunMessage, version: string): RunRe
     tags: message.tags,
     runDurationMs: message.runDuration === undefined ? 0 : durationMs(message.runDuration),
     traceparent: message.trace?.traceparent ?? "",
+    parentSpanId: message.trace?.parentSpanId ?? "",
     version,
     sessionId: message.sessionId,
     transitionCount: Number(message.transitionCount),

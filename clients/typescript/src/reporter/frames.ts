@@ -4,7 +4,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { type Event, EventSchema, type Hello } from "../gen/flowspan/v1/report_pb.js";
 import { type ReportRequest, ReportRequestSchema } from "../gen/flowspan/v1/report_service_pb.js";
-import type { EncodedBatch } from "./outbox.js";
+import { putVarint, varintSize } from "./wire.js";
 
 /** The tag, length and first_sequence of a batch in its frame. */
 export const FRAME_OVERHEAD_BYTES = 24;
@@ -25,19 +25,20 @@ export function placeholder(): Uint8Array {
   return new BinaryWriter().tag(UNKNOWN_FIELD, WireType.Varint).uint32(1).finish();
 }
 
-/** Return the frame of a batch. Its events are copied once, and not encoded again. */
-export function batchFrame(batch: EncodedBatch): ReportRequest {
-  const sequence = varint(batch.firstSequence);
-  let size = 1 + sequence.length;
-  for (const event of batch.events) size += 1 + varintSize(event.length) + event.length;
-  const prefix = varint(size);
-  const data = new Uint8Array(prefix.length + size);
-  data.set(prefix);
-  let at = prefix.length;
+/**
+ * Return the frame of a batch. Its events are copied once, and not encoded again.
+ *
+ * @param firstSequence - The sequence of the first event.
+ * @param events - Encoded events; at least one.
+ */
+export function batchFrame(firstSequence: number, events: readonly Uint8Array[]): ReportRequest {
+  let size = 1 + varintSize(firstSequence);
+  for (const event of events) size += 1 + varintSize(event.length) + event.length;
+  const data = new Uint8Array(varintSize(size) + size);
+  let at = putVarint(data, 0, size);
   data[at++] = FIRST_SEQUENCE_TAG;
-  data.set(sequence, at);
-  at += sequence.length;
-  for (const event of batch.events) {
+  at = putVarint(data, at, firstSequence);
+  for (const event of events) {
     data[at++] = EVENT_TAG;
     at = putVarint(data, at, event.length);
     data.set(event, at);
@@ -62,24 +63,4 @@ export function heartbeatFrame(): ReportRequest {
 /** Return the last frame. */
 export function goodbyeFrame(): ReportRequest {
   return create(ReportRequestSchema, { frame: { case: "goodbye", value: {} } });
-}
-
-function varintSize(value: number): number {
-  let size = 1;
-  for (let rest = value; rest > 0x7f; rest = Math.floor(rest / 0x80)) size++;
-  return size;
-}
-
-function varint(value: number): Uint8Array {
-  const data = new Uint8Array(varintSize(value));
-  putVarint(data, 0, value);
-  return data;
-}
-
-function putVarint(data: Uint8Array, start: number, value: number): number {
-  let at = start;
-  let rest = value;
-  for (; rest > 0x7f; rest = Math.floor(rest / 0x80)) data[at++] = (rest % 0x80) | 0x80;
-  data[at++] = rest;
-  return at;
 }

@@ -5,12 +5,14 @@
  * states wait for room (see {@link Outbox.hasRoom}).
  */
 
-/** Consecutive events, to be sent in one frame. */
-export interface EncodedBatch {
-  /** The sequence of the first event. */
-  firstSequence: number;
-  /** The encoded events; never empty. */
-  events: readonly Uint8Array[];
+import type { Step } from "./short_runs.js";
+
+/** An encoded event. */
+export interface OutboxEvent {
+  /** The encoded flowspan.v1.Event. */
+  readonly data: Uint8Array;
+  /** Its part in the life of a run. Log records, which may follow the end of their run, have none. */
+  readonly step?: Step;
 }
 
 /** What limits the next batch. */
@@ -31,10 +33,12 @@ const COMPACT_AT = 1024;
 /** See the module. */
 export class Outbox {
   /** Events from `head` on are not acknowledged; the first has the sequence `acked + 1`. */
-  private events: Uint8Array[] = [];
+  private events: OutboxEvent[] = [];
   private head = 0;
   private acked = 0;
   private sent = 0;
+  /** The last sequence that may have reached a service, on any connection. */
+  private used = 0;
   private bytes = 0;
 
   /**
@@ -66,40 +70,99 @@ export class Outbox {
     return this.acked;
   }
 
+  /** The last sequence that was sent on this connection. */
+  get sentSequence(): number {
+    return this.sent;
+  }
+
+  /** The last sequence whose event must stay as it is, because a service may know it. */
+  get usedSequence(): number {
+    return this.used;
+  }
+
   /** Whether an event of a size fits. An empty outbox takes any event. */
   hasRoom(bytes: number): boolean {
     return this.size === 0 || (this.size < this.maxEvents && this.bytes + bytes <= this.maxBytes);
   }
 
   /** Add an event, also beyond the bounds. Returns its sequence. */
-  add(event: Uint8Array): number {
+  add(event: OutboxEvent): number {
     this.events.push(event);
-    this.bytes += event.length;
+    this.bytes += event.data.length;
     return this.lastSequence;
   }
 
-  /** Take the next batch to send; undefined if there is none, or the window is full. */
-  next(limits: BatchLimits): EncodedBatch | undefined {
-    const start = this.head + (this.sent - this.acked);
+  /**
+   * Return the number of events of the next batch; 0 if there is none, or the window is full. A
+   * batch has at least one event, however large.
+   */
+  nextCount(limits: BatchLimits): number {
+    const start = this.indexOf(this.sent + 1);
     const inFlight = this.sent - this.acked;
     const most = Math.min(limits.maxEvents, limits.window - inFlight, this.events.length - start);
-    if (most <= 0) return undefined;
     let bytes = 0;
     let count = 0;
     while (count < most) {
-      bytes += (this.events[start + count] as Uint8Array).length + EVENT_OVERHEAD_BYTES;
+      bytes += this.at(start + count).data.length + EVENT_OVERHEAD_BYTES;
       if (count > 0 && bytes > limits.maxBytes) break;
       count++;
     }
-    const firstSequence = this.sent + 1;
+    return count;
+  }
+
+  /** Mark the next events as sent. Returns the sequence of the first one. */
+  take(count: number): number {
+    const first = this.sent + 1;
     this.sent += count;
-    return { firstSequence, events: this.events.slice(start, start + count) };
+    this.used = Math.max(this.used, this.sent);
+    return first;
+  }
+
+  /** Return consecutive events that are not acknowledged. */
+  range(firstSequence: number, count: number): OutboxEvent[] {
+    const start = this.indexOf(firstSequence);
+    return this.events.slice(start, start + count);
+  }
+
+  /** Return the events that no service knows: those after `usedSequence`. */
+  fresh(): OutboxEvent[] {
+    return this.events.slice(this.indexOf(this.used + 1));
+  }
+
+  /**
+   * Put other events in the place of the first ones that no service knows.
+   *
+   * @param count - The number of events to replace.
+   * @param events - The events in their place; they may be more.
+   */
+  replaceFresh(count: number, events: readonly OutboxEvent[]): void {
+    const start = this.indexOf(this.used + 1);
+    for (let index = start; index < start + count; index++) {
+      this.bytes -= this.at(index).data.length;
+    }
+    for (const event of events) this.bytes += event.data.length;
+    if (events.length === count) {
+      for (let index = 0; index < count; index++) {
+        this.events[start + index] = events[index] as OutboxEvent;
+      }
+    } else {
+      this.events = [
+        ...this.events.slice(0, start),
+        ...events,
+        ...this.events.slice(start + count),
+      ];
+    }
+  }
+
+  /** Return the event with a sequence that is not acknowledged. */
+  get(sequence: number): OutboxEvent {
+    return this.at(this.indexOf(sequence));
   }
 
   /** Put another event in the place of one that is not acknowledged. */
-  replace(sequence: number, event: Uint8Array): void {
-    const index = this.head + (sequence - this.acked) - 1;
-    this.bytes += event.length - (this.events[index] as Uint8Array).length;
+  replace(sequence: number, event: OutboxEvent): void {
+    const index = this.indexOf(sequence);
+    this.bytes += event.data.length - this.at(index).data.length;
     this.events[index] = event;
   }
 
@@ -107,11 +170,12 @@ export class Outbox {
   ack(upTo: number): void {
     const sequence = Math.min(upTo, this.lastSequence);
     for (let count = sequence - this.acked; count > 0; count--) {
-      this.bytes -= (this.events[this.head] as Uint8Array).length;
-      this.events[this.head++] = EMPTY;
+      this.bytes -= this.at(this.head).data.length;
+      this.events[this.head++] = NOTHING;
       this.acked++;
     }
     this.sent = Math.max(this.sent, this.acked);
+    this.used = Math.max(this.used, this.sent);
     if (this.head >= COMPACT_AT && this.head * 2 >= this.events.length) {
       this.events = this.events.slice(this.head);
       this.head = 0;
@@ -124,12 +188,25 @@ export class Outbox {
     this.sent = this.acked;
   }
 
+  /** Note that no service has received the events from a sequence on. */
+  notReceived(sequence: number): void {
+    this.used = Math.max(this.acked, Math.min(this.used, sequence - 1));
+  }
+
   /** Forget everything, because it can never be sent. Returns the number of events lost. */
   discard(): number {
     const lost = this.size;
     this.ack(this.lastSequence);
     return lost;
   }
+
+  private indexOf(sequence: number): number {
+    return this.head + (sequence - this.acked) - 1;
+  }
+
+  private at(index: number): OutboxEvent {
+    return this.events[index] as OutboxEvent;
+  }
 }
 
-const EMPTY = new Uint8Array(0);
+const NOTHING: OutboxEvent = { data: new Uint8Array(0) };

@@ -5,14 +5,14 @@
  * and everything that the service has not confirmed is sent again.
  */
 
-import { durationMs } from "@bufbuild/protobuf/wkt";
-import { MAX_BATCH_EVENTS } from "../core/limits.js";
+import { DEFAULT_FRAME_BYTES, MAX_BATCH_EVENTS } from "../core/limits.js";
 import { unref, Wakeup, within } from "../core/waiting.js";
 import { FlowspanError, flowspanErrorOf } from "../errors.js";
 import type { Command, Hello, Welcome } from "../gen/flowspan/v1/report_pb.js";
 import type { ReportRequest, ReportResponse } from "../gen/flowspan/v1/report_service_pb.js";
 import type { Verdict } from "../gen/flowspan/v1/verdict_pb.js";
 import { Backoff } from "./backoff.js";
+import { Connection } from "./connection.js";
 import {
   batchFrame,
   FRAME_OVERHEAD_BYTES,
@@ -21,7 +21,9 @@ import {
   helloFrame,
   placeholder,
 } from "./frames.js";
-import { type EncodedBatch, Outbox } from "./outbox.js";
+import { Outbox, type OutboxEvent } from "./outbox.js";
+import { divided } from "./pieces.js";
+import { gathered, joined } from "./short_runs.js";
 
 /** How the reporter reaches the service and its owner. */
 export interface ReporterIO {
@@ -55,7 +57,13 @@ const WELCOME_TIMEOUT_MS = 15_000;
 const GOODBYE_TIMEOUT_MS = 3_000;
 const FIRST_BACKOFF_MS = 100;
 const LONGEST_BACKOFF_MS = 10_000;
+/** The longest pause while somebody waits until everything is stored. */
+const EAGER_BACKOFF_MS = 500;
 const SMALLEST_FRAME_BYTES = 256;
+/** An event with its tag and length in a batch, and the batch in its frame, are that much larger. */
+const EVENT_IN_FRAME_BYTES = FRAME_OVERHEAD_BYTES + 8;
+/** Refusals that concern the access token, which may be replaced, and not the session. */
+const ACCESS_REASONS = new Set(["UNAUTHENTICATED", "MISSING_SCOPE"]);
 const FATAL_CODES = new Set([
   "INVALID_ARGUMENT",
   "PERMISSION_DENIED",
@@ -63,7 +71,7 @@ const FATAL_CODES = new Set([
   "UNIMPLEMENTED",
 ]);
 const TOO_LARGE_MESSAGE = /larger than|too large|exceeds/i;
-const DEFAULT_FRAME_BYTES = 1 << 20;
+const LOG_OVERHEAD_BYTES = 1024;
 
 /** See the module. */
 export class Reporter {
@@ -80,7 +88,9 @@ export class Reporter {
   private fatal: FlowspanError | undefined;
   /** Whether the last connection broke, and no other was welcomed since. */
   private isBroken = false;
+  /** The largest frame, after gRPC or a proxy has refused a larger one. */
   private frameLimit = Number.POSITIVE_INFINITY;
+  private hasWarnedOfAccess = false;
 
   constructor(
     private readonly io: ReporterIO,
@@ -106,11 +116,11 @@ export class Reporter {
 
   /** The largest message of a log record that fits into a frame. */
   get logLimit(): number {
-    return Math.max(SMALLEST_FRAME_BYTES, this.frameBytes - 1024);
+    return Math.max(SMALLEST_FRAME_BYTES, this.frameBytes - LOG_OVERHEAD_BYTES);
   }
 
   /** Add an event. It is sent soon; nothing waits. */
-  emit(event: Uint8Array): void {
+  emit(event: OutboxEvent): void {
     if (this.fatal !== undefined || this.isClosed) return;
     this.outbox.add(event);
     if (this.loop === undefined) this.loop = this.run();
@@ -119,8 +129,8 @@ export class Reporter {
   }
 
   /** Add an event that may be dropped if the outbox is full. Returns false if it was. */
-  offer(event: Uint8Array): boolean {
-    if (!this.outbox.hasRoom(event.length)) return false;
+  offer(event: OutboxEvent): boolean {
+    if (!this.outbox.hasRoom(event.data.length)) return false;
     this.emit(event);
     return true;
   }
@@ -205,7 +215,11 @@ export class Reporter {
   }
 
   private get frameBytes(): number {
-    return Math.min(this.connection?.frameBytes ?? DEFAULT_FRAME_BYTES, this.frameLimit);
+    return Math.min(this.announcedFrameBytes, this.frameLimit);
+  }
+
+  private get announcedFrameBytes(): number {
+    return this.connection?.frameBytes ?? DEFAULT_FRAME_BYTES;
   }
 
   private updateBusy(): void {
@@ -240,14 +254,16 @@ export class Reporter {
     }
     if (connection.saidGoodbye || this.isClosed) return undefined;
     this.isBroken = true;
-    if (error !== undefined && this.giveUpOn(error)) return undefined;
-    return error instanceof FlowspanError ? (error.retryAfterMs ?? 0) : 0;
+    return error === undefined ? 0 : this.waitAfter(error);
   }
 
   private async pause(atLeastMs: number): Promise<void> {
-    const end = performance.now() + this.backoff.next(atLeastMs);
+    const began = performance.now();
+    const longestMs = this.backoff.next(atLeastMs);
+    const eagerMs = Math.min(Math.max(atLeastMs, EAGER_BACKOFF_MS), longestMs);
     while (!this.isClosed && !(this.isClosing && this.outbox.size === 0)) {
-      const left = end - performance.now();
+      // Somebody may start to wait meanwhile.
+      const left = began + (this.waiters.length > 0 ? eagerMs : longestMs) - performance.now();
       if (left <= 0) return;
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, Math.min(left, 100));
@@ -256,34 +272,69 @@ export class Reporter {
     }
   }
 
-  /** Decide whether an error ends the session, and adapt to it if not. */
-  private giveUpOn(error: unknown): boolean {
+  /**
+   * Decide whether an error ends the session, and adapt to it if not.
+   *
+   * @returns How long to wait before the next connection at least; undefined if there is to be none.
+   */
+  private waitAfter(error: unknown): number | undefined {
     if (!(error instanceof FlowspanError)) {
       this.fail(
         new FlowspanError(`reporting failed: ${String(error)}`, { code: "INTERNAL", cause: error }),
       );
-      return true;
+      return undefined;
+    }
+    if (ACCESS_REASONS.has(error.reason)) {
+      if (!this.hasWarnedOfAccess) {
+        this.io.warn(
+          `nothing is reported until the service accepts the access token: ${error.message}`,
+        );
+      }
+      this.hasWarnedOfAccess = true;
+      return LONGEST_BACKOFF_MS;
     }
     if (error.reason === "SESSION_TAKEN_OVER" || FATAL_CODES.has(error.code)) {
       this.fail(error);
-      return true;
+      return undefined;
     }
     const isSize = error.code === "RESOURCE_EXHAUSTED" && error.reason === "";
     if (isSize && TOO_LARGE_MESSAGE.test(error.message)) this.shrink();
-    return false;
+    return error.retryAfterMs ?? 0;
   }
 
   /** Send smaller frames after gRPC or a proxy refused one. */
   private shrink(): void {
-    const refused = this.connection?.lastBatch;
+    const refused = this.connection?.largestInFlight();
     if (refused === undefined) return;
-    if (refused.events.length === 1) {
-      this.outbox.replace(refused.firstSequence, placeholder());
-      this.io.warn("an event of a run was too large for the service, and was left out");
-      return;
+    const { firstSequence, count, bytes } = refused;
+    this.frameLimit = Math.max(SMALLEST_FRAME_BYTES, bytes >> 1);
+    // A smaller frame may have gone before it, and nothing after it.
+    this.outbox.notReceived(firstSequence);
+    const event = this.outbox.get(firstSequence);
+    this.divideLongTexts();
+    if (count === 1 && this.outbox.get(firstSequence) === event) this.leaveOut(firstSequence);
+  }
+
+  /** Put a placeholder in the place of an event that fits into no frame. */
+  private leaveOut(sequence: number): void {
+    this.outbox.replace(sequence, { data: placeholder() });
+    this.io.warn("an event of a run was too large for the service, and was left out");
+  }
+
+  /** Divide the texts of log records again that were divided for larger frames. */
+  private divideLongTexts(): void {
+    const most = this.frameBytes - EVENT_IN_FRAME_BYTES;
+    const fresh = this.outbox.fresh();
+    const divisions = divided(fresh, ({ data }) => data.length > most, this.logLimit);
+    const offset = this.outbox.usedSequence;
+    const before = fresh.length;
+    for (const { start, count, pieces } of divisions.reverse()) {
+      fresh.splice(start, count, ...pieces);
+      for (const waiter of this.waiters) {
+        if (waiter.sequence >= offset + start + count) waiter.sequence += pieces.length - count;
+      }
     }
-    const size = refused.events.reduce((sum, event) => sum + event.length, 0);
-    this.frameLimit = Math.max(SMALLEST_FRAME_BYTES, size >> 1);
+    if (divisions.length > 0) this.outbox.replaceFresh(before, fresh);
   }
 
   private fail(error: FlowspanError): void {
@@ -320,7 +371,7 @@ export class Reporter {
           clearTimeout(timer);
           this.welcome(connection, frame.value);
         } else if (frame.case === "ack") {
-          this.ack(Number(frame.value.upToSequence), frame.value.verdicts);
+          this.ack(connection, Number(frame.value.upToSequence), frame.value.verdicts);
         } else if (frame.case === "command") {
           this.io.onCommand(frame.value);
         }
@@ -338,8 +389,9 @@ export class Reporter {
     const acked = this.outbox.ackedSequence;
     connection.use(welcome);
     this.isBroken = false;
+    this.hasWarnedOfAccess = false;
     this.outbox.resume(Number(welcome.resumeAfter));
-    this.replaceOversized(connection);
+    this.divideLongTexts();
     this.backoff.reset();
     for (const verdict of welcome.verdicts) {
       if (Number(verdict.sequence) > acked) this.io.onVerdict(verdict);
@@ -348,12 +400,9 @@ export class Reporter {
     connection.welcomed.set();
   }
 
-  private replaceOversized(connection: Connection): void {
-    connection.oversized = (event) => event.length + FRAME_OVERHEAD_BYTES + 8 > this.frameBytes;
-  }
-
-  private ack(upTo: number, verdicts: readonly Verdict[]): void {
+  private ack(connection: Connection, upTo: number, verdicts: readonly Verdict[]): void {
     this.outbox.ack(upTo);
+    connection.acked(upTo);
     for (const verdict of verdicts) this.io.onVerdict(verdict);
     this.afterStored();
     this.wakeup.set();
@@ -375,7 +424,7 @@ export class Reporter {
       const batch = this.nextBatch(connection);
       if (batch !== undefined) {
         lastAt = performance.now();
-        yield batchFrame(batch);
+        yield batch;
         continue;
       }
       if (this.isClosing && this.outbox.size === 0) {
@@ -394,22 +443,40 @@ export class Reporter {
     }
   }
 
-  private nextBatch(connection: Connection): EncodedBatch | undefined {
-    const batch = this.outbox.next({
+  private nextBatch(connection: Connection): ReportRequest | undefined {
+    const count = this.outbox.nextCount({
       maxBytes: this.frameBytes - FRAME_OVERHEAD_BYTES,
       maxEvents: MAX_BATCH_EVENTS,
       window: connection.window,
     });
-    if (batch === undefined) return undefined;
-    const events = batch.events.map((event, index) => {
-      if (!connection.oversized(event)) return event;
-      const stand = placeholder();
-      this.outbox.replace(batch.firstSequence + index, stand);
-      this.io.warn("an event of a run was too large for the service, and was left out");
-      return stand;
-    });
-    connection.lastBatch = { firstSequence: batch.firstSequence, events };
-    return connection.lastBatch;
+    if (count === 0) return undefined;
+    if (connection.joinsShortRuns) this.gatherShortRuns(count);
+    const firstSequence = this.outbox.take(count);
+    if (count === 1 && this.isOversized(firstSequence)) this.leaveOut(firstSequence);
+    const events = this.outbox.range(firstSequence, count);
+    const parts = connection.joinsShortRuns ? joined(events) : events.map(({ data }) => data);
+    const bytes = parts.reduce((sum, part) => sum + part.length, 0);
+    connection.sent({ firstSequence, count, bytes });
+    return batchFrame(firstSequence, parts);
+  }
+
+  /** Whether an event exceeds a frame on its own; then its batch has no other one. */
+  private isOversized(sequence: number): boolean {
+    return this.outbox.get(sequence).data.length > this.announcedFrameBytes - EVENT_IN_FRAME_BYTES;
+  }
+
+  /** Move the events of short runs together, in those of the next batch that no service knows. */
+  private gatherShortRuns(count: number): void {
+    const offset = this.outbox.usedSequence;
+    const last = this.outbox.sentSequence + count;
+    const events = this.outbox.range(offset + 1, last - offset);
+    const ordered = gathered(events);
+    if (ordered === undefined) return;
+    this.outbox.replaceFresh(ordered.length, ordered);
+    // The batch is stored as a whole, so what waits for an event in it waits for all of it.
+    for (const waiter of this.waiters) {
+      if (waiter.sequence > offset && waiter.sequence < last) waiter.sequence = last;
+    }
   }
 
   /** Wait a little, so that a batch takes more than the first event. */
@@ -417,35 +484,5 @@ export class Reporter {
     const isUrgent = this.isClosing || this.waiters.length > 0;
     if (this.outbox.unsent === 0 || this.outbox.unsent >= MAX_BATCH_EVENTS || isUrgent) return;
     await new Promise((resolve) => setTimeout(resolve, this.options.gatherMs));
-  }
-}
-
-/** The state of one connection. */
-class Connection {
-  private readonly controller = new AbortController();
-  readonly welcomed = new Wakeup();
-  isWelcome = false;
-  hasEnded = false;
-  saidGoodbye = false;
-  frameBytes = DEFAULT_FRAME_BYTES;
-  window = 1;
-  leaseMs = 30_000;
-  lastBatch: EncodedBatch | undefined;
-  oversized: (event: Uint8Array) => boolean = () => false;
-
-  get signal(): AbortSignal {
-    return this.controller.signal;
-  }
-
-  abort(): void {
-    this.hasEnded = true;
-    this.controller.abort();
-  }
-
-  use(welcome: Welcome): void {
-    this.isWelcome = true;
-    this.frameBytes = Number(welcome.maxFrameBytes || welcome.maxBatchBytes) || DEFAULT_FRAME_BYTES;
-    this.window = Math.max(1, Number(welcome.maxUnackedEvents) || MAX_BATCH_EVENTS);
-    if (welcome.lease !== undefined) this.leaseMs = Math.max(30, durationMs(welcome.lease));
   }
 }

@@ -4,6 +4,7 @@ import { nowUs } from "../core/clock.js";
 import { newId } from "../core/ids.js";
 import { jsonPayload } from "../core/json.js";
 import { MAX_PAYLOAD_BYTES } from "../core/limits.js";
+import { byteLength, clean } from "../core/text.js";
 import { artifactChangeEvent, artifactEvent } from "./events.js";
 import type { Run } from "./run.js";
 
@@ -16,7 +17,7 @@ export interface ArtifactOptions {
 }
 
 const KEY = /^[a-z0-9-]{0,256}$/;
-const MAX_TYPE_LENGTH = 64;
+const MAX_TYPE_BYTES = 64;
 
 /** Creates artifacts of a run. Nothing waits; the service stores each exactly once. */
 export class RunArtifacts {
@@ -63,8 +64,8 @@ export class RunArtifacts {
         `the key ${JSON.stringify(key)} has other characters than a-z, 0-9 and "-"`,
       );
     }
-    if (type === "" || type.length > MAX_TYPE_LENGTH)
-      throw new TypeError("a type has 1 to 64 characters");
+    if (type === "" || byteLength(type) > MAX_TYPE_BYTES || clean(type) !== type)
+      throw new TypeError("a type has 1 to 64 bytes of text");
     const id = newId();
     const payload = jsonPayload(data, MAX_PAYLOAD_BYTES);
     this.run.host.reporter.emit(
@@ -95,7 +96,7 @@ export class RunProgress {
   /** Show another progress, from 0 to 100. */
   update(percent: number, description?: string): void {
     const data = jsonPayload(checkPercent(percent), MAX_PAYLOAD_BYTES);
-    const change = { id: this.id, data, atUs: nowUs() };
+    const change = { id: this.id, runId: this.run.id, data, atUs: nowUs() };
     const event = artifactChangeEvent(
       description === undefined ? change : { ...change, description },
     );

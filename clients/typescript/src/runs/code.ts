@@ -1,6 +1,8 @@
 /** The place of a call in the source of the user. */
 
 import { isOwnFrame } from "../core/failures.js";
+import { MAX_FILE_PATH_BYTES } from "../core/limits.js";
+import { truncate } from "../core/text.js";
 
 /** A place in source code. */
 export interface Place {
@@ -19,7 +21,8 @@ export function callerPlace(functionName: string): Place | undefined {
     if (isOwnFrame(line) || NODE_INTERNAL.test(line)) continue;
     const match = FRAME.exec(line);
     if (match === null) return undefined;
-    return { filePath: match[2] ?? "", line: Number(match[3]), function: functionName };
+    const filePath = truncate(match[2] ?? "", MAX_FILE_PATH_BYTES);
+    return { filePath, line: Number(match[3]), function: functionName };
   }
   return undefined;
 }

@@ -5,6 +5,7 @@ import { errorSummary } from "../core/failures.js";
 import { jsonPayload, NotJsonError } from "../core/json.js";
 import {
   MAX_INPUTS,
+  MAX_INT32,
   MAX_PARAMETERS_BYTES,
   MAX_PAYLOAD_BYTES,
   MAX_PREVIEW_BYTES,
@@ -15,6 +16,7 @@ import type { Payload } from "../gen/flowspan/v1/payload_pb.js";
 import { RunKind } from "../gen/flowspan/v1/report_pb.js";
 import { StateType } from "../gen/flowspan/v1/state_pb.js";
 import { formatTraceparent, formatTracestate } from "./carriers.js";
+import type { RunTrace } from "./encoding.js";
 import {
   cleanDescription,
   cleanName,
@@ -23,7 +25,7 @@ import {
   stateEvent,
 } from "./events.js";
 import { LEVELS, writeLog } from "./logger.js";
-import { retryDelayMs } from "./options.js";
+import { cleanLabels, retryDelayMs } from "./options.js";
 import type { Run } from "./run.js";
 
 /** The code of a flow or task. */
@@ -237,45 +239,36 @@ function enter(run: Run, state: EnteredState): void {
 
 function emitCreated(run: Run): void {
   const { options, span } = run;
-  const parameters = parametersPayload(run);
-  run.host.reporter.emit(
-    createdEvent(
-      {
-        runId: run.id,
-        kind: run.kind === "flow" ? RunKind.FLOW : RunKind.TASK,
-        functionName: run.functionName,
-        runName: run.name,
-        parentRunId: run.parentRunId,
-        rootRunId: run.rootRunId,
-        flowRunId: run.kind === "flow" ? "" : run.flowRunId,
-        tags: [...run.tags],
-        version: options.version === undefined ? "" : cleanName(options.version),
-        description: options.description === undefined ? "" : cleanDescription(options.description),
-        maxAttempts: (options.retries ?? 0) + 1,
-        inputs: run.inputs
-          .slice(0, MAX_INPUTS)
-          .map(({ runId, parameter }) => ({ runId, parameter })),
-        ...(options.labels === undefined ? {} : { labels: { ...options.labels } }),
-        ...(run.place === undefined ? {} : { code: run.place }),
-        ...(parameters === undefined ? {} : { parameters }),
-        ...(span.isExplicit
-          ? {
-              trace: {
-                traceparent: formatTraceparent(span.context),
-                tracestate: formatTracestate(span.context, {
-                  runId: run.id,
-                  rootRunId: run.rootRunId,
-                }),
-                parentSpanId: span.parentSpanId,
-                exportedByService: !span.isExported,
-              },
-            }
-          : {}),
-      },
-      run.createdUs,
-    ),
-  );
+  const created = {
+    runId: run.id,
+    kind: run.kind === "flow" ? RunKind.FLOW : RunKind.TASK,
+    functionName: run.functionName,
+    runName: run.name,
+    parentRunId: run.parentRunId,
+    rootRunId: run.rootRunId,
+    flowRunId: run.kind === "flow" ? "" : run.flowRunId,
+    tags: run.tags,
+    parameters: parametersPayload(run),
+    trace: span.isExplicit ? traceOf(run) : undefined,
+    version: options.version === undefined ? "" : cleanName(options.version),
+    description: options.description === undefined ? "" : cleanDescription(options.description),
+    maxAttempts: Math.min((options.retries ?? 0) + 1, MAX_INT32),
+    inputs: run.inputs.length > MAX_INPUTS ? run.inputs.slice(0, MAX_INPUTS) : run.inputs,
+    code: run.place,
+    labels: options.labels === undefined ? undefined : cleanLabels(options.labels),
+  };
+  run.host.reporter.emit(createdEvent(created, run.createdUs));
   writeNotes(run);
+}
+
+function traceOf(run: Run): RunTrace {
+  const { context, parentSpanId, isExported } = run.span;
+  return {
+    traceparent: formatTraceparent(context),
+    tracestate: formatTracestate(context, { runId: run.id, rootRunId: run.rootRunId }),
+    parentSpanId,
+    exportedByService: !isExported,
+  };
 }
 
 function parametersPayload(run: Run): Payload | undefined {

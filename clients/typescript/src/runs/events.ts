@@ -1,6 +1,6 @@
 /** The events of runs, encoded for the outbox. */
 
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { timestamp } from "../core/clock.js";
 import { failureOf } from "../core/failures.js";
 import {
@@ -9,13 +9,23 @@ import {
   MAX_RUN_DESCRIPTION_BYTES,
   MAX_TAGS,
 } from "../core/limits.js";
-import { clean, shorten, truncate } from "../core/text.js";
+import { shorten, truncate } from "../core/text.js";
 import { ArtifactChangeSchema, ArtifactSchema } from "../gen/flowspan/v1/artifact_pb.js";
-import { type LogLevel, LogRecordSchema } from "../gen/flowspan/v1/log_pb.js";
+import { FailureSchema } from "../gen/flowspan/v1/failure_pb.js";
 import type { Payload } from "../gen/flowspan/v1/payload_pb.js";
-import { RunCreatedSchema, StateEnteredSchema } from "../gen/flowspan/v1/report_pb.js";
-import { type State, StateSchema, StateType } from "../gen/flowspan/v1/state_pb.js";
+import { RunKind } from "../gen/flowspan/v1/report_pb.js";
+import { StateType } from "../gen/flowspan/v1/state_pb.js";
 import { encodeEvent } from "../reporter/frames.js";
+import type { OutboxEvent } from "../reporter/outbox.js";
+import type { Step } from "../reporter/short_runs.js";
+import {
+  type CreatedRun,
+  type EncodableState,
+  encodeCreated,
+  encodeLog,
+  encodeState,
+  type LogPiece,
+} from "./encoding.js";
 
 /** A state as a run enters it. */
 export interface EnteredState {
@@ -31,6 +41,13 @@ export interface EnteredState {
   /** With COMPLETED: the result. */
   result?: Payload | undefined;
 }
+
+const TERMINAL = new Set([
+  StateType.COMPLETED,
+  StateType.FAILED,
+  StateType.CANCELLED,
+  StateType.CRASHED,
+]);
 
 /** Return the tags that the protocol allows. */
 export function cleanTags(tags: readonly string[]): string[] {
@@ -50,58 +67,42 @@ export function cleanDescription(text: string): string {
   return shorten(text, MAX_RUN_DESCRIPTION_BYTES);
 }
 
-function stateMessage(state: EnteredState): State {
-  const message = create(StateSchema, {
-    type: state.type,
-    name: state.name,
-    message: state.message ? shorten(state.message, MAX_MESSAGE_BYTES) : "",
-    time: timestamp(state.atUs),
-  });
-  if (state.scheduledUs !== undefined) message.scheduledTime = timestamp(state.scheduledUs);
-  if (state.error !== undefined) message.failure = failureOf(state.error.thrown);
-  if (state.result !== undefined) message.result = state.result;
-  return message;
+function encodable(state: EnteredState): EncodableState {
+  const { type, name, atUs, scheduledUs, result, error } = state;
+  const message = state.message ? shorten(state.message, MAX_MESSAGE_BYTES) : "";
+  const failure =
+    error === undefined ? undefined : toBinary(FailureSchema, failureOf(error.thrown));
+  return { type, name, message, atUs, scheduledUs, failure, result };
 }
 
 /** Encode the creation of a run, in the state PENDING. */
-export function createdEvent(
-  run: Omit<MessageInitShape<typeof RunCreatedSchema>, "$typeName" | "state">,
-  createdUs: number,
-): Uint8Array {
-  const state = stateMessage({ type: StateType.PENDING, name: "Pending", atUs: createdUs });
-  return encodeEvent({ case: "runCreated", value: create(RunCreatedSchema, { ...run, state }) });
+export function createdEvent(run: CreatedRun, createdUs: number): OutboxEvent {
+  const state = { type: StateType.PENDING, name: "Pending", message: "", atUs: createdUs };
+  const { runId, parentRunId, kind } = run;
+  return {
+    data: encodeCreated(run, state),
+    step: { kind: "created", runId, parentRunId, isTask: kind === RunKind.TASK },
+  };
 }
 
 /** Encode a state that a run entered. */
-export function stateEvent(runId: string, attempt: number, state: EnteredState): Uint8Array {
-  const value = create(StateEnteredSchema, { runId, attempt, state: stateMessage(state) });
-  return encodeEvent({ case: "stateEntered", value });
+export function stateEvent(runId: string, attempt: number, state: EnteredState): OutboxEvent {
+  return {
+    data: encodeState(runId, attempt, encodable(state)),
+    step: { kind: stepOf(attempt, state), runId },
+  };
 }
 
-/** A log record, or a piece of a long one. */
-export interface LogPiece {
-  runId: string;
-  attempt: number;
-  level: number;
-  atUs: number;
-  logger: string;
-  message: string;
-  traceId: string;
-  spanId: string;
-  chunkIndex: number;
-  chunkCount: number;
+function stepOf(attempt: number, state: EnteredState): Exclude<Step["kind"], "created"> {
+  if (attempt !== 1) return "other";
+  if (TERMINAL.has(state.type)) return "ended";
+  const isPlain = state.type === StateType.RUNNING && state.name === "Running" && !state.message;
+  return isPlain ? "running" : "other";
 }
 
 /** Encode a log record. */
-export function logEvent(piece: LogPiece): Uint8Array {
-  const { atUs, level, logger, ...rest } = piece;
-  const value = create(LogRecordSchema, {
-    ...rest,
-    level: level as LogLevel,
-    logger: cleanName(logger),
-    time: timestamp(atUs),
-  });
-  return encodeEvent({ case: "log", value });
+export function logEvent(piece: LogPiece): OutboxEvent {
+  return { data: encodeLog(piece) };
 }
 
 /** Encode the creation of an artifact. */
@@ -113,25 +114,33 @@ export function artifactEvent(artifact: {
   data: Payload;
   runId: string;
   atUs: number;
-}): Uint8Array {
+}): OutboxEvent {
   const { atUs, description, ...rest } = artifact;
   const value = create(ArtifactSchema, {
     ...rest,
     description: shorten(description, MAX_MESSAGE_BYTES),
     createTime: timestamp(atUs),
   });
-  return encodeEvent({ case: "artifactCreated", value });
+  return {
+    data: encodeEvent({ case: "artifactCreated", value }),
+    step: { kind: "other", runId: artifact.runId },
+  };
 }
 
-/** Encode a change to an artifact. */
+/** Encode a change to an artifact of a run. */
 export function artifactChangeEvent(change: {
   id: string;
+  runId: string;
   data?: Payload;
   description?: string;
   atUs: number;
-}): Uint8Array {
+}): OutboxEvent {
   const value = create(ArtifactChangeSchema, { id: change.id, changeTime: timestamp(change.atUs) });
   if (change.data !== undefined) value.data = change.data;
-  if (change.description !== undefined) value.description = clean(change.description);
-  return encodeEvent({ case: "artifactChanged", value });
+  if (change.description !== undefined)
+    value.description = shorten(change.description, MAX_MESSAGE_BYTES);
+  return {
+    data: encodeEvent({ case: "artifactChanged", value }),
+    step: { kind: "other", runId: change.runId },
+  };
 }

@@ -2,9 +2,10 @@
 
 import { nowUs } from "../core/clock.js";
 import { logText } from "../core/format.js";
-import { MAX_LOG_BYTES } from "../core/limits.js";
+import { MAX_LOG_BYTES, MAX_TIME_US } from "../core/limits.js";
 import { chunks, clean } from "../core/text.js";
-import { logEvent } from "./events.js";
+import type { OutboxEvent } from "../reporter/outbox.js";
+import { cleanName, logEvent } from "./events.js";
 import type { Run } from "./run.js";
 
 /** The numbers of the levels. Numbers in between are allowed. */
@@ -61,6 +62,11 @@ export class RunLogger {
   }
 }
 
+/** Return a time that the protocol allows. Loggers of programs can be configured to have others. */
+function timeOf(us: number | undefined): number | undefined {
+  return us !== undefined && us > 0 && us < MAX_TIME_US ? Math.floor(us) : undefined;
+}
+
 /**
  * Store a record with a run; see {@link RunLogger.log}.
  *
@@ -74,10 +80,11 @@ export function writeLog(
   options: { isKept?: boolean; atUs?: number } = {},
 ): void {
   const { reporter } = run.host;
-  const atUs = options.atUs ?? nowUs();
+  const atUs = timeOf(options.atUs) ?? nowUs();
   const span = run.span.current();
   const limit = Math.min(MAX_LOG_BYTES, reporter.logLimit);
   const pieces = chunks(clean(message), limit);
+  const loggerName = cleanName(logger);
   const chunkCount = pieces.length > 1 ? pieces.length : 0;
   const events = pieces.map((piece, chunkIndex) =>
     logEvent({
@@ -85,7 +92,7 @@ export function writeLog(
       attempt: run.attempt,
       level: Math.round(Math.min(Math.max(level, 1), 1000)),
       atUs,
-      logger,
+      logger: loggerName,
       message: piece,
       traceId: span.traceId,
       spanId: span.spanId,
@@ -93,7 +100,7 @@ export function writeLog(
       chunkCount,
     }),
   );
-  const [first, ...rest] = events as [Uint8Array, ...Uint8Array[]];
+  const [first, ...rest] = events as [OutboxEvent, ...OutboxEvent[]];
   if (options.isKept) reporter.emit(first);
   else if (!reporter.offer(first)) {
     run.droppedLogs++;

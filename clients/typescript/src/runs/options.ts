@@ -1,6 +1,11 @@
 /** The options of flows and tasks, and their checks. */
 
+import { isId } from "../core/ids.js";
+import { MAX_LABEL_VALUE_BYTES, MAX_LABELS, MAX_NAME_BYTES } from "../core/limits.js";
+import { truncate } from "../core/text.js";
 import type { HeadersLike, SpanContext } from "./carriers.js";
+
+const LABEL_KEY = /^[a-z0-9._/-]{1,64}$/;
 
 /** The delay before each retry: milliseconds, a list of which the last is repeated, or a function. */
 export type RetryDelay = number | readonly number[] | ((failedAttempt: number) => number);
@@ -66,6 +71,8 @@ export function checkOptions(functionName: string, options: RunOptions): void {
     throw new TypeError("the name of a flow or task must be a text that is not empty");
   }
   checkNumber("retries", options.retries, Number.isInteger);
+  if (options.labels !== undefined) cleanLabels(options.labels);
+  if (options.inputs !== undefined) inputList(options.inputs);
   checkNumber("retryJitter", options.retryJitter, Number.isFinite);
   checkNumber("timeoutMs", options.timeoutMs, (value) => value > 0 && Number.isFinite(value));
   const { retryDelayMs } = options;
@@ -97,6 +104,29 @@ export function retryDelayMs(
   return usable * (1 + random() * (options.retryJitter ?? 0));
 }
 
+/**
+ * Return the labels that the protocol allows: long values are cut.
+ *
+ * @throws TypeError - A key has other characters, a value is no text, or there are too many labels.
+ */
+export function cleanLabels(labels: Readonly<Record<string, string>>): Record<string, string> {
+  const entries = Object.entries(labels);
+  if (entries.length > MAX_LABELS) {
+    throw new TypeError(`a run has at most ${MAX_LABELS} labels, not ${entries.length}`);
+  }
+  for (const [key, value] of entries) {
+    if (!LABEL_KEY.test(key)) {
+      throw new TypeError(
+        `the label ${JSON.stringify(key)} must have 1 to 64 of the characters a-z, 0-9, ".", "_", "/" and "-"`,
+      );
+    }
+    if (typeof value !== "string") throw new TypeError(`the value of the label ${key} is no text`);
+  }
+  return Object.fromEntries(
+    entries.map(([key, value]) => [key, truncate(value, MAX_LABEL_VALUE_BYTES)]),
+  );
+}
+
 /** A run of `inputs`, with its span if it is of this process. */
 export interface ListedInput {
   runId: string;
@@ -104,7 +134,11 @@ export interface ListedInput {
   span?: SpanContext;
 }
 
-/** Return the runs of `inputs` with their parameters. */
+/**
+ * Return the runs of `inputs` with their parameters.
+ *
+ * @throws TypeError - An input is neither a run nor the id of one.
+ */
 export function inputList(inputs: RunOptions["inputs"]): ListedInput[] {
   const found: ListedInput[] = [];
   for (const [parameter, given] of Object.entries(inputs ?? {})) {
@@ -115,9 +149,13 @@ export function inputList(inputs: RunOptions["inputs"]): ListedInput[] {
   return found;
 }
 
-function listed(input: InputRun, parameter: string): ListedInput {
-  if (typeof input === "string") return { runId: input, parameter };
-  const run: { id: string; span?: { context: SpanContext } } = "run" in input ? input.run : input;
+function listed(input: InputRun, name: string): ListedInput {
+  const parameter = truncate(name, MAX_NAME_BYTES) || "?";
+  const run: { id?: unknown; span?: { context: SpanContext } } =
+    typeof input === "string" ? { id: input } : "run" in input ? input.run : input;
+  if (typeof run.id !== "string" || !isId(run.id)) {
+    throw new TypeError(`the input ${name} is neither a run nor the id of one`);
+  }
   const item = { runId: run.id, parameter };
   return run.span === undefined ? item : { ...item, span: run.span.context };
 }

@@ -18,6 +18,7 @@ import {
   type ConnectOptions,
   connect,
   FlowspanError,
+  type Run,
   RunAbortedError,
 } from "../../src/index.js";
 import { answer, Peer, type PeerConnection, type Script } from "../support/peer.js";
@@ -198,6 +199,141 @@ test("an event that fits into no frame is replaced, and the rest goes on", async
   expect(warnings).toEqual([expect.stringContaining("too large")]);
 });
 
+test("a text that was logged before the limit of frames is known arrives in pieces that fit", async () => {
+  const LIMIT = 16_384;
+  const welcome = gate();
+  await open(async function* (connection) {
+    await welcome.promise;
+    const limits = { maxFrameBytes: BigInt(LIMIT), maxBatchBytes: BigInt(LIMIT) };
+    yield* obey(connection, peer.welcome(limits));
+  });
+  const text = "0123456789€".repeat(30_000);
+  const flow = client!.flow("etl", async (run) => {
+    run.log.info("before");
+    run.log.info(text);
+    // The rest waits for its events, whose sequences change.
+    const flushed = client!.flush();
+    welcome.open();
+    await flushed;
+    expect(peer.stored).toBe(peer.events.size);
+    run.log.info("after");
+  });
+  await flow;
+  await client!.close();
+  const sizes = peer.frames.map((frame) => toBinary(ReportRequestSchema, frame).length);
+  expect(Math.max(...sizes)).toBeLessThanOrEqual(LIMIT);
+  const logs = logsOf(peer);
+  const pieces = logs.slice(1, -1);
+  expect(logs[0]!.message).toBe("before");
+  expect(pieces.map(({ message }) => message).join("")).toBe(text);
+  expect(pieces.map(({ chunkIndex }) => chunkIndex)).toEqual([...pieces.keys()]);
+  expect(new Set(pieces.map(({ chunkCount }) => chunkCount))).toEqual(new Set([pieces.length]));
+  expect(logs.at(-1)!.message).toBe("after");
+  expect(peer.gaps).toEqual([]);
+  expect(warnings).toEqual([]);
+});
+
+function logsOf(from: Peer) {
+  return [...from.events.values()].flatMap(({ event }) =>
+    event.case === "log" ? [event.value] : [],
+  );
+}
+
+describe("short runs", () => {
+  const capabilities = ["run_completed.v1"];
+
+  async function work() {
+    await client!.flow("etl", async (run) => {
+      const part = async (task: Run) => {
+        task.log.info("begin");
+        await Promise.resolve();
+        return 1;
+      };
+      await Promise.all(Array.from({ length: 20 }, () => run.task("part", part)));
+      await run.task("outer", (task) => task.task("inner", () => 1));
+      await run.task("shows", (task) => void task.artifacts.markdown("# text"));
+      const broken = run.task("broken", () => {
+        throw new Error("no");
+      });
+      await broken.catch(() => undefined);
+    });
+  }
+
+  function historiesOf(from: Peer): Map<string, string[]> {
+    const found = new Map<string, string[]>();
+    const names = new Map<string, string>();
+    for (const { event } of from.events.values()) {
+      if (event.case === "runCreated") {
+        const { runId, functionName, runName } = event.value;
+        names.set(runId, functionName === "part" ? runName : functionName);
+        found.set(names.get(runId)!, ["created"]);
+      } else if (event.case === "stateEntered") {
+        found.get(names.get(event.value.runId)!)!.push(event.value.state!.name);
+      }
+    }
+    return found;
+  }
+
+  const joinedIn = (from: Peer) =>
+    from.batches.flatMap(({ events }) =>
+      events.flatMap(({ event }) => (event.case === "runCompleted" ? [event.value] : [])),
+    );
+
+  test("go as one event to a service that knows it, and nothing is lost or moved wrongly", async () => {
+    await open((connection) => obey(connection, peer.welcome({ capabilities })));
+    await work();
+    await client!.flush();
+    expect(peer.stored).toBe(peer.events.size);
+    await client!.close();
+    const names = joinedIn(peer).map(({ created }) => created!.functionName);
+    expect(names.filter((name) => name === "part").length).toBeGreaterThan(10);
+    expect(names).not.toContain("etl");
+    expect(names).not.toContain("outer");
+    expect(names).not.toContain("shows");
+    const histories = historiesOf(peer);
+    expect(histories.size).toBe(25);
+    for (const [name, history] of histories) {
+      expect(history).toEqual(["created", "Running", name === "broken" ? "Failed" : "Completed"]);
+    }
+    expect(logsOf(peer)).toHaveLength(20);
+    expect(peer.gaps).toEqual([]);
+  });
+
+  test("go as three events to an older service", async () => {
+    await open((connection) => obey(connection));
+    await work();
+    await client!.close();
+    expect(joinedIn(peer)).toEqual([]);
+    expect(historiesOf(peer).size).toBe(25);
+  });
+
+  test("that were sent to one service are sent again to an older one, with the same sequences", async () => {
+    let before = new Map<number, unknown>();
+    await open(async function* (connection) {
+      if (connection.number > 1) {
+        yield* obey(connection);
+        return;
+      }
+      yield peer.welcome({ capabilities });
+      while (joinedIn(peer).length === 0) await connection.next();
+      before = new Map(peer.events);
+      // Nothing was stored.
+      peer.cut();
+    });
+    await work();
+    await client!.close();
+    expect(before.size).toBeGreaterThan(3);
+    for (const [sequence, event] of before) expect(peer.events.get(sequence)).toEqual(event);
+    const second = peer.batches.findIndex(
+      ({ firstSequence }, index) => index > 0 && firstSequence === 1n,
+    );
+    expect(second).toBeGreaterThan(0);
+    const again = peer.batches.slice(second).flatMap(({ events }) => events);
+    expect(again.some(({ event }) => event.case === "runCompleted")).toBe(false);
+    expect(historiesOf(peer).size).toBe(25);
+  });
+});
+
 async function* refuseLarge(connection: PeerConnection, onRefusal: () => void) {
   yield peer.welcome();
   for (;;) {
@@ -221,6 +357,40 @@ test("a size that only a proxy refuses is halved", async () => {
   await client!.flush();
   expect(refused).toBeGreaterThan(0);
   expect(peer.events.size).toBe(103);
+});
+
+test("a text that only a proxy refuses is divided, and what follows it is not left out", async () => {
+  let refused = 0;
+  await open((connection) => refuseLarge(connection, () => refused++));
+  const text = "z".repeat(30_000);
+  await client!.flow("etl", (run) => run.log.info(text));
+  await client!.flush();
+  expect(refused).toBeGreaterThan(0);
+  expect(
+    logsOf(peer)
+      .map(({ message }) => message)
+      .join(""),
+  ).toBe(text);
+  expect([...peer.events.values()].at(-1)!.event).toMatchObject({
+    case: "stateEntered",
+    value: { state: { name: "Completed" } },
+  });
+  expect(warnings).toEqual([]);
+});
+
+test("a token that the service refuses may be replaced: the events are kept", async () => {
+  await open(
+    async function* () {
+      yield* [];
+      throw failure(Code.Unauthenticated, "UNAUTHENTICATED");
+    },
+    { closeTimeoutMs: 50 },
+  );
+  await client!.flow("etl", () => 1);
+  await expect(client!.flush(200)).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+  expect(warnings).toEqual([expect.stringMatching(/until the service accepts the access token/)]);
+  await client!.close();
+  expect(warnings[1]).toMatch(/^3 events were not stored/);
 });
 
 test.each([
@@ -430,6 +600,25 @@ test("errors of calls are typed, and passing ones of reads are retried", async (
     code: "UNIMPLEMENTED",
     retryable: false,
   });
+});
+
+test("connect asks again if its connection is cut", async () => {
+  warnings = [];
+  peer = await new Peer((connection) => obey(connection)).start();
+  peer.toCut = 3;
+  client = await connect({ address: peer.address, environ: {} });
+  expect(peer.toCut).toBe(0);
+  await client.flow("etl", () => 1);
+  await client.flush();
+  expect(peer.events.size).toBe(3);
+});
+
+test("connect gives up on a peer that cuts every connection", async () => {
+  await open((connection) => obey(connection));
+  peer.toCut = Number.POSITIVE_INFINITY;
+  const again = connect({ address: peer.address, environ: {}, connectTimeoutMs: 500 });
+  await expect(again).rejects.toMatchObject({ code: "UNAVAILABLE", retryable: true });
+  await expect(again).rejects.toThrow(/no service answers at .* is it the gRPC port/);
 });
 
 test("no service: a clear error at once", async () => {

@@ -102,6 +102,27 @@ test("pino", async () => {
   expect(JSON.parse(lines[0]!)).not.toHaveProperty("flowspan_run_id");
 });
 
+test("names of loggers and times that the protocol does not allow", async () => {
+  const before = Date.now();
+  const flow = client.flow("odd", (run) => {
+    run.log.child("a\0b".repeat(100)).info("named");
+    for (const time of [1e300, -5, 0.1]) {
+      pinoStream().write(`${JSON.stringify({ level: 30, time, msg: `at ${time}` })}\n`);
+    }
+    run.artifacts.progress(0).update(50, "x".repeat(100_000));
+    expect(() => run.artifacts.create("€".repeat(30), 1)).toThrow(/64 bytes/);
+    expect(() => run.artifacts.create("a\0", 1)).toThrow(/of text/);
+  });
+  await flow;
+  await client.flush();
+  const logs = await collect(client.logs.list(flow.run.id));
+  expect(logs[0]?.logger).toMatch(/^(a␀b)+a?/);
+  expect(logs.map((each) => each.message)).toEqual(["named", "at 1e+300", "at -5", "at 0.1"]);
+  const times = logs.slice(0, 3).map((each) => each.time?.getTime() ?? 0);
+  expect(Math.min(...times)).toBeGreaterThanOrEqual(before - 50);
+  expect(logs[3]?.time?.getTime()).toBe(0);
+});
+
 test("tail follows a run to its end", async () => {
   const started = gate();
   const flow = client.flow("tailed", async (run) => {

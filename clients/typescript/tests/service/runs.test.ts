@@ -473,6 +473,12 @@ test("wrong options are told at once", () => {
   expect(() => client.flow("x", { timeoutMs: 0 }, code)).toThrow(/timeoutMs/);
   expect(() => client.flow("x", { retryDelayMs: [Number.NaN] }, code)).toThrow(/retryDelayMs/);
   expect(() => client.flow("x", {}, undefined as never)).toThrow(TypeError);
+  expect(() => client.flow("x", { labels: { Team: "a" } }, code)).toThrow(/Team/);
+  expect(() => client.flow("x", { labels: { team: 1 as never } }, code)).toThrow(/no text/);
+  const many = Object.fromEntries(Array.from({ length: 65 }, (_, index) => [`k${index}`, "v"]));
+  expect(() => client.flow("x", { labels: many }, code)).toThrow(/at most 64/);
+  expect(() => client.flow("x", { inputs: { rows: "no id" } }, code)).toThrow(/rows/);
+  expect(() => client.flow("x", { inputs: { rows: [{}] as never } }, code)).toThrow(/rows/);
 });
 
 test("a closed client refuses runs, and closing twice is no error", async () => {
@@ -480,6 +486,24 @@ test("a closed client refuses runs, and closing twice is no error", async () => 
   await other.close();
   await other.close();
   expect(() => other.flow("x", () => 1)).toThrow(FlowspanError);
+  await expect(other.flowRuns.count()).rejects.toThrow("the client is closed");
+});
+
+test("the watches and calls of a client end with it", async () => {
+  const other = await connect({ address: service.address, environ: {} });
+  const marked = gate();
+  const watch = (async () => {
+    for await (const item of other.watch({ snapshot: "none" })) {
+      if (item.kind === "snapshotEnd") marked.open();
+    }
+  })();
+  const ended = expect(watch).rejects.toMatchObject({
+    code: "FAILED_PRECONDITION",
+    message: "the client is closed",
+  });
+  await marked.promise;
+  await other.close();
+  await ended;
 });
 
 test("runs that are open at the close become CRASHED", async () => {

@@ -10,13 +10,19 @@ import {
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
-import { type Event, type Hello, WelcomeSchema } from "../../src/gen/flowspan/v1/report_pb.js";
+import {
+  type Event,
+  EventSchema,
+  type Hello,
+  WelcomeSchema,
+} from "../../src/gen/flowspan/v1/report_pb.js";
 import {
   type ReportRequest,
   type ReportResponse,
   ReportResponseSchema,
   ReportService,
 } from "../../src/gen/flowspan/v1/report_service_pb.js";
+import { StateType } from "../../src/gen/flowspan/v1/state_pb.js";
 import { SystemService } from "../../src/gen/flowspan/v1/system_service_pb.js";
 
 /** What a connection of the scripted service does. */
@@ -45,18 +51,34 @@ export function answer(frame: ReportResponse["frame"]): ReportResponse {
   return create(ReportResponseSchema, { frame });
 }
 
+/** Return an event, or the three that an event of a short run stands for. */
+function partsOf(event: Event): Event[] {
+  if (event.event.case !== "runCompleted") return [event];
+  const { created, startTime, ended } = event.event.value;
+  const runId = created?.runId ?? "";
+  const running = { type: StateType.RUNNING, name: "Running", time: startTime as never };
+  const part = (state: unknown) =>
+    create(EventSchema, {
+      event: { case: "stateEntered", value: { runId, attempt: 1, state: state as never } },
+    });
+  const creation = { case: "runCreated", value: created as never } as const;
+  return [create(EventSchema, { event: creation }), part(running), part(ended)];
+}
+
 export class Peer {
   /** The frames of all connections, in order. */
   readonly frames: ReportRequest[] = [];
   readonly hellos: Hello[] = [];
   /** The header `authorization` of each stream. */
   readonly tokens: string[] = [];
-  /** The events by their sequence, as they came last. */
+  /** The events by their sequence, as they came last; those of a short run as three. */
   readonly events = new Map<number, Event>();
   /** Sequences that came although their predecessor never did. */
   readonly gaps: number[] = [];
   goodbyes = 0;
   stored = 0;
+  /** The number of connections that are cut as soon as they are open. */
+  toCut = 0;
   private readonly server: Http2Server | Http2SecureServer;
   private readonly sessions = new Set<ServerHttp2Session>();
   private port = 0;
@@ -79,6 +101,11 @@ export class Peer {
     this.server =
       secure === undefined ? createServer(handler) : createSecureServer(secure, handler);
     this.server.on("session", (session) => {
+      if (this.toCut > 0) {
+        this.toCut--;
+        session.destroy();
+        return;
+      }
       this.sessions.add(session);
       session.on("close", () => this.sessions.delete(session));
     });
@@ -110,7 +137,7 @@ export class Peer {
     if (frame.frame.case === "goodbye") this.goodbyes++;
     if (frame.frame.case !== "batch") return;
     const first = Number(frame.frame.value.firstSequence);
-    frame.frame.value.events.forEach((event, index) => {
+    frame.frame.value.events.flatMap(partsOf).forEach((event, index) => {
       const sequence = first + index;
       if (sequence > 1 && !this.events.has(sequence - 1)) this.gaps.push(sequence);
       this.events.set(sequence, event);

@@ -1,7 +1,7 @@
-/** Rules without I/O: ids, texts, carriers, addresses, the outbox, frames, back-off. */
+/** Rules without I/O: ids, texts, carriers, addresses, errors, back-off. */
 
 import { readFileSync } from "node:fs";
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { parseAddress } from "../../src/address.js";
 import { enumName, enumNumber } from "../../src/api/records.js";
@@ -10,12 +10,9 @@ import { hexToId, idToHex, isId, newId } from "../../src/core/ids.js";
 import { jsonPayload, NotJsonError, Payload } from "../../src/core/json.js";
 import { byteLength, chunks, clean, shorten, truncate } from "../../src/core/text.js";
 import { delay, Wakeup } from "../../src/core/waiting.js";
-import { FlowspanError } from "../../src/errors.js";
-import { ReportRequestSchema } from "../../src/gen/flowspan/v1/report_service_pb.js";
+import { FlowspanError, flowspanErrorOf, lostCallOf } from "../../src/errors.js";
 import { StateType } from "../../src/gen/flowspan/v1/state_pb.js";
 import { Backoff } from "../../src/reporter/backoff.js";
-import { batchFrame, encodeEvent, FRAME_OVERHEAD_BYTES } from "../../src/reporter/frames.js";
-import { EVENT_OVERHEAD_BYTES, Outbox } from "../../src/reporter/outbox.js";
 import { resourceOf } from "../../src/reporter/resource.js";
 import {
   formatRunContext,
@@ -168,95 +165,6 @@ describe("addresses", () => {
   });
 });
 
-describe("the outbox", () => {
-  const event = (size: number) => new Uint8Array(size);
-  const limits = { maxBytes: 1000, maxEvents: 100, window: 100 };
-
-  test("hands out each event once, acks are cumulative, and a resume sends the rest again", () => {
-    const outbox = new Outbox(100, 10_000);
-    for (let index = 0; index < 5; index++) outbox.add(event(10));
-    expect(outbox.next({ ...limits, maxEvents: 2 })).toMatchObject({
-      firstSequence: 1,
-      events: { length: 2 },
-    });
-    expect(outbox.next(limits)).toMatchObject({ firstSequence: 3, events: { length: 3 } });
-    expect(outbox.next(limits)).toBeUndefined();
-    outbox.ack(2);
-    expect(outbox.size).toBe(3);
-    outbox.ack(1);
-    expect(outbox.ackedSequence).toBe(2);
-    outbox.resume(3);
-    expect(outbox.next(limits)).toMatchObject({ firstSequence: 4, events: { length: 2 } });
-    outbox.ack(99);
-    expect(outbox).toMatchObject({ size: 0, ackedSequence: 5, lastSequence: 5, unsent: 0 });
-  });
-
-  test("batches keep the limits of bytes and of the window", () => {
-    const outbox = new Outbox(100, 100_000);
-    for (let index = 0; index < 10; index++) outbox.add(event(300));
-    const batch = outbox.next(limits)!;
-    expect(batch.events).toHaveLength(Math.floor(1000 / (300 + EVENT_OVERHEAD_BYTES)));
-    expect(outbox.next({ ...limits, window: 4 })!.events).toHaveLength(1);
-    expect(outbox.next({ ...limits, window: 4 })).toBeUndefined();
-    outbox.add(event(5000));
-    outbox.ack(10);
-    expect(outbox.next(limits)!.events).toHaveLength(1);
-  });
-
-  test("bounds", () => {
-    const outbox = new Outbox(3, 100);
-    expect(outbox.hasRoom(1000)).toBe(true);
-    outbox.add(event(60));
-    expect(outbox.hasRoom(41)).toBe(false);
-    expect(outbox.hasRoom(40)).toBe(true);
-    outbox.add(event(10));
-    outbox.add(event(10));
-    expect(outbox.hasRoom(1)).toBe(false);
-    outbox.ack(1);
-    expect(outbox.hasRoom(80)).toBe(true);
-    expect(outbox.discard()).toBe(2);
-    expect(outbox.hasRoom(100)).toBe(true);
-  });
-
-  test("a million events pass through without growing", () => {
-    const outbox = new Outbox(100, 10_000);
-    for (let index = 0; index < 1_000_000; index++) {
-      outbox.add(event(1));
-      if (index % 50 === 0) outbox.ack(outbox.lastSequence);
-    }
-    outbox.ack(1_000_000);
-    expect(outbox.size).toBe(0);
-    expect((outbox as unknown as { events: unknown[] }).events.length).toBeLessThan(5_000);
-  });
-});
-
-describe("frames", () => {
-  test("a batch is the same as the message that protobuf would write", () => {
-    for (const count of [1, 3, 200]) {
-      const events = Array.from({ length: count }, (_, index) =>
-        encodeEvent({ case: "log", value: { message: "x".repeat(index * 7) } as never }),
-      );
-      const data = toBinary(
-        ReportRequestSchema,
-        batchFrame({ firstSequence: 300_000_000_000, events }),
-      );
-      const read = fromBinary(ReportRequestSchema, data);
-      if (read.frame.case !== "batch") throw new Error("no batch");
-      expect(read.frame.value.firstSequence).toBe(300_000_000_000n);
-      expect(
-        read.frame.value.events.map(
-          (each) => (each.event.value as { message: string }).message.length,
-        ),
-      ).toEqual(events.map((_, index) => index * 7));
-      const bound = events.reduce(
-        (sum, each) => sum + each.length + EVENT_OVERHEAD_BYTES,
-        FRAME_OVERHEAD_BYTES,
-      );
-      expect(data.length).toBeLessThanOrEqual(bound);
-    }
-  });
-});
-
 describe("waiting", () => {
   test("back-off doubles up to its bound, with jitter, and takes longer if asked", () => {
     const backoff = new Backoff(100, 1000, () => 0);
@@ -320,6 +228,45 @@ test("errors say whether a repetition may help", () => {
   expect(error("RESOURCE_EXHAUSTED", "OVERLOADED").retryable).toBe(true);
   expect(error("RESOURCE_EXHAUSTED", "ANSWER_TOO_LARGE").retryable).toBe(false);
   expect(error("NOT_FOUND").retryable).toBe(false);
+});
+
+describe("calls without an answer", () => {
+  const lost = (message: string, code: Code, cause?: object) => {
+    const error = new ConnectError(message, code);
+    if (cause !== undefined) error.cause = Object.assign(new Error(message), cause);
+    return error;
+  };
+
+  test.each([
+    ["cut", lost("http/2 stream closed with error code CANCEL (0x8)", Code.Canceled)],
+    ["cut", lost("read ECONNRESET", Code.Aborted, { code: "ECONNRESET", syscall: "read" })],
+    ["cut", lost("The pending stream", Code.Internal, { code: "ERR_HTTP2_STREAM_CANCEL" })],
+    ["cut", lost("protocol error: missing status", Code.Internal)],
+    ["cut", lost("network error", Code.Unknown)],
+    ["unreachable", lost("no", Code.Unavailable, { code: "ECONNREFUSED", syscall: "connect" })],
+    ["unreachable", lost("no", Code.Internal, { code: "ENOENT", syscall: "connect" })],
+    ["unreachable", lost("Failed to fetch", Code.Unknown)],
+    ["other peer", lost("no", Code.Internal, { code: "DEPTH_ZERO_SELF_SIGNED_CERT" })],
+    ["other peer", lost("no", Code.Internal, { code: "ERR_SSL_WRONG_VERSION_NUMBER" })],
+    ["other peer", lost("Protocol error", Code.Internal, { code: "ERR_HTTP2_ERROR" })],
+    [undefined, lost("the operation timed out", Code.DeadlineExceeded)],
+    [undefined, lost("cannot encode field", Code.Internal)],
+    [undefined, new ConnectError("closed", Code.Internal, { "grpc-status": "13" })],
+    [undefined, new Error("socket")],
+  ])("%s: %s", (how, error) => {
+    expect(lostCallOf(error)).toBe(how);
+  });
+
+  test("have the code UNAVAILABLE, if the same call may succeed later", () => {
+    const own = flowspanErrorOf(lost("This operation was aborted", Code.Canceled), "a:1");
+    expect(own).toMatchObject({ code: "CANCELLED", retryable: false });
+    const cut = lost("http/2 stream closed with error code CANCEL (0x8)", Code.Canceled);
+    expect(flowspanErrorOf(cut, "a:1")).toMatchObject({
+      code: "UNAVAILABLE",
+      retryable: true,
+      message: expect.stringContaining("the connection to the service at a:1 broke"),
+    });
+  });
 });
 
 test("the version is that of the package", () => {
