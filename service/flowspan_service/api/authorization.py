@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from flowspan_service.api.call import Call
-    from flowspan_service.api.services import Method
+    from flowspan_service.api.method import Method
     from flowspan_service.app.known_tokens import KnownTokens
     from flowspan_service.app.ports import Clock
     from flowspan_service.domain.tokens import AccessToken, Scope

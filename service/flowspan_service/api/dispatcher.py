@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from flowspan_service.api.backend import Backend
     from flowspan_service.api.call import Call
-    from flowspan_service.api.services import Method
+    from flowspan_service.api.method import Method
 
 log = structlog.get_logger("flowspan.rpc")
 

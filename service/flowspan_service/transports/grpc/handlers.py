@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from flowspan_service.api.dispatcher import Dispatcher
-    from flowspan_service.api.services import Method
+    from flowspan_service.api.method import Method
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.services import Method
+    from flowspan_service.api.method import Method
     from flowspan_service.transports.http.asgi import Receive, Send
 
 log = structlog.get_logger("flowspan.rpc")

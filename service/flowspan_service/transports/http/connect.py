@@ -26,7 +26,7 @@ from flowspan_service.transports.http.errors import (
 if TYPE_CHECKING:
     from flowspan_service.api.backend import Backend
     from flowspan_service.api.dispatcher import Dispatcher
-    from flowspan_service.api.services import Method
+    from flowspan_service.api.method import Method
     from flowspan_service.transports.http.asgi import Answer, Request
     from flowspan_service.transports.http.codecs import Codec
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from flowspan_service.api.backend import Backend
     from flowspan_service.api.call import Call
     from flowspan_service.api.dispatcher import Dispatcher
-    from flowspan_service.api.services import Method
+    from flowspan_service.api.method import Method
     from flowspan_service.transports.http.asgi import Answer, Header, Request
     from flowspan_service.transports.http.codecs import Codec
 
