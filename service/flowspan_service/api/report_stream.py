@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from flowspan_service.api.backend import Backend
+    from flowspan_service.app.report_outcomes import Applied
     from flowspan_service.app.reported_events import ReportedEvent
-    from flowspan_service.app.reports import Applied, ApplyReport
+    from flowspan_service.app.reports import ApplyReport
     from flowspan_service.domain.commands import Command
     from flowspan_service.domain.verdicts import Verdict
 

@@ -49,7 +49,8 @@ if TYPE_CHECKING:
 
     from flowspan_service.api.backend import Backend
     from flowspan_service.api.call import Call
-    from flowspan_service.app.reports import Applied, ApplyReport, Reported
+    from flowspan_service.app.report_outcomes import Applied
+    from flowspan_service.app.reports import ApplyReport, Reported
     from flowspan_service.app.sessions import Opened
     from flowspan_service.domain.verdicts import Verdict
 
