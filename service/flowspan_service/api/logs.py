@@ -21,7 +21,7 @@ from flowspan_service.api.checks import (
 )
 from flowspan_service.api.keep_alives import KeepAlive
 from flowspan_service.api.paging import Paging
-from flowspan_service.api.tokens import out_of_range
+from flowspan_service.api.page_tokens import out_of_range
 from flowspan_service.api.values import optional_microseconds, timestamp
 from flowspan_service.app.ports.logs import LogQuery
 from flowspan_service.app.runs import beyond_the_end, get_run_of_any_kind
