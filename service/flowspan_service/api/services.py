@@ -38,15 +38,15 @@ from flowspan_service.api import (
     variables,
     watch,
 )
-from flowspan_service.api.checks import no_check
-from flowspan_service.api.method import Method
+from flowspan_service.api.calls.method import Method
+from flowspan_service.api.fields.checks import no_check
 from flowspan_service.api.scopes import SCOPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.checks import Checks
+    from flowspan_service.api.fields.checks import Checks
 
 
 class _Service(NamedTuple):
