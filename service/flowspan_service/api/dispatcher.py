@@ -19,8 +19,8 @@ import structlog
 from flowspan_service.api.calls.authorization import check_size
 from flowspan_service.api.calls.errors import as_service_error, code_of
 from flowspan_service.api.calls.parsing import check_request_size, parse
-from flowspan_service.api.scopes import is_audited
 from flowspan_service.domain.errors import OverloadedError
+from flowspan_service.domain.tokens import is_audited
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
