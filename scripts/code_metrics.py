@@ -38,8 +38,8 @@ def main() -> None:
 
 
 def _measure(root: Path) -> dict[str, object]:
-    files = [file for file in sorted(root.rglob("*.py")) if "v1" not in file.parts]
-    trees = {_module(root, file): ast.parse(file.read_text()) for file in files}
+    files = _files(root)
+    trees = modules(root)
     lines = [len(file.read_text().splitlines()) for file in files]
     written = [count for count in lines if count > 1]
     functions = [node for tree in trees.values() for node in ast.walk(tree) if _is_function(node)]
@@ -54,11 +54,20 @@ def _measure(root: Path) -> dict[str, object]:
         f"functions over {MAX_FUNCTION_LINES} lines of code": sum(
             _code_lines(each) > MAX_FUNCTION_LINES for each in functions
         ),
-        "modules in import cycles, lazy and typing too": len(_in_cycles(trees)),
+        "modules in import cycles, lazy and typing too": len(in_cycles(trees)),
         "modules in a folder, most": max(folders.values()),
         "docstrings": len(texts),
         "docstrings opening with a noun clause, %": f"{100 * clauses / len(texts):.1f}",
     }
+
+
+def modules(root: Path) -> dict[str, ast.Module]:
+    """Return the hand-written modules below the folder of a package, by their full names."""
+    return {_module(root, file): ast.parse(file.read_text()) for file in _files(root)}
+
+
+def _files(root: Path) -> list[Path]:
+    return [file for file in sorted(root.rglob("*.py")) if "v1" not in file.parts]
 
 
 def _module(root: Path, file: Path) -> str:
@@ -101,8 +110,11 @@ def is_text(node: ast.stmt) -> bool:
     return isinstance(node.value.value, str)
 
 
-def _in_cycles(trees: dict[str, ast.Module]) -> set[str]:
-    """Return the modules that import each other, directly or through others."""
+def in_cycles(trees: dict[str, ast.Module]) -> set[str]:
+    """Return the modules that import each other, directly or through others.
+
+    Imports inside functions and for the type checker count.
+    """
     imports = {module: set(_imports(module, tree, trees)) for module, tree in trees.items()}
     reachable = {module: _reachable(module, imports) for module in imports}
     return {module for module in imports if module in reachable[module]}

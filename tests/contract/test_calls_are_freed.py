@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 OF_CALLS = (
     "flowspan_service.api.call",
-    "flowspan_service.api.report_stream",
+    "flowspan_service.api.reporting.stream",
     "flowspan_service.app.reports",
     "flowspan_service.app.sessions",
     "flowspan_service.stores.engine.unit_of_work",

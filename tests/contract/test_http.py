@@ -22,9 +22,9 @@ from tests.support.raw_http import GENERATED, GET_RUN, JSON, LIST, TIMEOUT_S, WA
 
 from flowspan.v1 import flow_run_service_pb2 as runs
 from flowspan.v1 import variable_service_pb2, watch_service_pb2
-from flowspan_service.api.errors import CODES
+from flowspan_service.api.calls.errors import CODES
+from flowspan_service.api.calls.parsing import IN_A_THREAD
 from flowspan_service.api.flow_runs import FlowRunService
-from flowspan_service.api.parsing import IN_A_THREAD
 from flowspan_service.api.services import services
 from flowspan_service.domain.errors import ServiceError
 

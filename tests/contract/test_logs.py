@@ -12,7 +12,7 @@ from tests.support.harness import refused
 from tests.support.report_client import ReportStream, created, entered, new_id, now, whole_run
 
 from flowspan.v1 import log_pb2, log_service_pb2, report_pb2
-from flowspan_service.api import keep_alives
+from flowspan_service.api.calls import keep_alives
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from tests.support.report_client import ReportStream, created, entered, new_id, 
 
 from flowspan.v1 import watch_service_pb2 as pb
 from flowspan.v1.run_filter_pb2 import RunFilter
-from flowspan_service.api import keep_alives
+from flowspan_service.api.calls import keep_alives
 from flowspan_service.api.watch import WATCHED_FIELDS
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from flowspan.v1 import (
     variable_service_pb2,
     watch_service_pb2,
 )
-from flowspan_service.api.tokens import Tokens, WatchPlace
+from flowspan_service.api.fields.page_tokens import Tokens, WatchPlace
 from flowspan_service.app.ports import Identity
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from tests.store.builders import (
 
 from flowspan.v1 import flow_run_pb2, report_pb2
 from flowspan_service.api.flow_runs import flow_run_message, listed_flow_run_message, new_flow_run
-from flowspan_service.api.report_events import read_batch
+from flowspan_service.api.reporting.events import read_batch
 from flowspan_service.api.task_runs import listed_task_run_message, task_run_message
 from flowspan_service.app.labels import SetLabels
 from flowspan_service.app.ports.runs import RunFilter, RunQuery

@@ -10,10 +10,10 @@ import pytest
 
 from flowspan import states
 from flowspan.connection import channel
-from flowspan_service.api.keep_alives import INTERVAL_S
+from flowspan_service.api.calls.keep_alives import INTERVAL_S
+from flowspan_service.api.fields.values import microseconds, timestamp
 from flowspan_service.api.limits import MAX_CALLS_OF_A_CONNECTION
 from flowspan_service.api.services import CAPABILITIES
-from flowspan_service.api.values import microseconds, timestamp
 from flowspan_service.api.watch import WATCHED_FIELDS
 from flowspan_service.app.sessions import LeaseTerms
 from flowspan_service.app.single_runs import DEFAULT_LEASE_US

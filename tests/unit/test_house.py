@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from scripts import code_metrics
 
 import flowspan
 
@@ -46,6 +47,23 @@ def test_modules_are_short():
     assert modules
     long = {str(path): len(path.read_text().splitlines()) for path in modules}
     assert not {path: lines for path, lines in long.items() if lines > MAX_MODULE_LINES}
+
+
+def test_no_modules_of_the_service_import_each_other():
+    modules = code_metrics.modules(ROOT / "service" / "flowspan_service")
+    assert "flowspan_service.main" in modules
+    assert not code_metrics.in_cycles(modules), "move what they share to a module of its own"
+
+
+def test_cycles_are_found_in_imports_of_every_kind():
+    sources = {
+        "a": "import b",
+        "b": "def f():\n    from c import x",
+        "c": "if TYPE_CHECKING:\n    from a import y",
+        "d": "import a",
+    }
+    modules = {name: ast.parse(source) for name, source in sources.items()}
+    assert code_metrics.in_cycles(modules) == {"a", "b", "c"}
 
 
 def test_unit_tests_neither_sleep_nor_open_sockets():

@@ -38,43 +38,49 @@ ArtifactName = Annotated[
 ]
 
 
+_Key = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        "-k",
+        metavar="KEY",
+        help="Show every version of this key.",
+        callback=options.refuse_blank,
+    ),
+]
+_Types = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--type",
+        "-t",
+        metavar="TYPE",
+        help="Filter by type, such as table or link. Repeatable.",
+        callback=options.refuse_blank,
+    ),
+]
+_Owner = Annotated[
+    str | None,
+    typer.Option(
+        "--run",
+        "-r",
+        metavar="ID",
+        help="Filter by run, including its descendants.",
+        callback=options.refuse_blank,
+    ),
+]
+_All = Annotated[
+    bool,
+    typer.Option("--all", "-a", help="List every artifact, including those without a key."),
+]
+
+
 def list_artifacts(
     ctx: typer.Context,
     *,
-    key: Annotated[
-        str | None,
-        typer.Option(
-            "--key",
-            "-k",
-            metavar="KEY",
-            help="Show every version of this key.",
-            callback=options.refuse_blank,
-        ),
-    ] = None,
-    type_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--type",
-            "-t",
-            metavar="TYPE",
-            help="Filter by type, such as table or link. Repeatable.",
-            callback=options.refuse_blank,
-        ),
-    ] = None,
-    run: Annotated[
-        str | None,
-        typer.Option(
-            "--run",
-            "-r",
-            metavar="ID",
-            help="Filter by run, including its descendants.",
-            callback=options.refuse_blank,
-        ),
-    ] = None,
-    all_: Annotated[
-        bool,
-        typer.Option("--all", "-a", help="List every artifact, including those without a key."),
-    ] = False,
+    key: _Key = None,
+    type_: _Types = None,
+    run: _Owner = None,
+    all_: _All = False,
     limit: options.Limit = 20,
     json: options.Json = False,
 ) -> None:
@@ -105,16 +111,19 @@ def list_artifacts(
         found = client.read_artifacts(wanted, without_data=not json, page_size=size)
     else:
         found = client.read_latest_artifacts(without_data=not json, page_size=size)
-    listed = islice(found, limit or None)
     if json:
-        for artifact in listed:
+        for artifact in islice(found, limit or None):
             this.print_json(json_output.record(artifact))
         return
-    rows = list(listed)
+    none = "No artifacts." if is_each else "No artifacts with a key. Use --all to list the others."
+    _print_list(this, found, limit, none=none)
+
+
+def _print_list(this: Session, found: Iterator[Artifact], limit: int, *, none: str) -> None:
+    """Print at most `limit` artifacts as a table, or the text `none`."""
+    rows = list(islice(found, limit or None))
     if not rows:
-        this.print(
-            "No artifacts." if is_each else "No artifacts with a key. Use --all to list the others."
-        )
+        this.print(none)
         return
     _print_rows(this, rows)
     if limit and next(found, None) is not None:

@@ -12,10 +12,10 @@ from flowspan.cli import options
 from flowspan.cli.session import CommandError, session
 from flowspan.config import split_address
 from flowspan.home import find_home
-from flowspan.profiles import LOCAL, SETTINGS, Profiles, read_profiles, write_profiles
+from flowspan.profiles import LOCAL, SETTINGS, read_profiles, write_profiles
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 Name = Annotated[
     str,
@@ -31,6 +31,42 @@ Name = Annotated[
 def _path(name: str, help_text: str) -> Any:
     """Return an option for a path. It is a text, as a blank Path would be the current folder."""
     return typer.Option(name, metavar="<path>", help=help_text, callback=options.refuse_blank)
+
+
+_Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="HOST:PORT",
+        help="Address of the service.",
+        callback=options.refuse_blank,
+    ),
+]
+_TokenFile = Annotated[str | None, _path("--token-file", "File with the access token.")]
+_Tls = Annotated[bool | None, typer.Option("--tls/--no-tls", help="Reach the service over TLS.")]
+_TlsCa = Annotated[str | None, _path("--tls-ca", "Authorities of the service's certificate (PEM).")]
+_TlsClientCert = Annotated[
+    str | None, _path("--tls-client-cert", "Certificate of this client (PEM).")
+]
+_TlsClientKey = Annotated[str | None, _path("--tls-client-key", "Its private key.")]
+_TlsServerName = Annotated[
+    str | None,
+    typer.Option(
+        "--tls-server-name",
+        metavar="NAME",
+        help="Name in the certificate.",
+        callback=options.refuse_blank,
+    ),
+]
+_Unset = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--unset",
+        metavar="SETTING",
+        help="Remove a setting: token-file, tls-ca, …",
+        callback=options.refuse_blank,
+    ),
+]
 
 
 def list_profiles(ctx: typer.Context, *, json: options.Json = False) -> None:
@@ -95,44 +131,14 @@ def set_profile(
     ctx: typer.Context,
     name: Name,
     *,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            "--address",
-            metavar="HOST:PORT",
-            help="Address of the service.",
-            callback=options.refuse_blank,
-        ),
-    ] = None,
-    token_file: Annotated[str | None, _path("--token-file", "File with the access token.")] = None,
-    tls: Annotated[
-        bool | None, typer.Option("--tls/--no-tls", help="Reach the service over TLS.")
-    ] = None,
-    tls_ca: Annotated[
-        str | None, _path("--tls-ca", "Authorities of the service's certificate (PEM).")
-    ] = None,
-    tls_client_cert: Annotated[
-        str | None, _path("--tls-client-cert", "Certificate of this client (PEM).")
-    ] = None,
-    tls_client_key: Annotated[str | None, _path("--tls-client-key", "Its private key.")] = None,
-    tls_server_name: Annotated[
-        str | None,
-        typer.Option(
-            "--tls-server-name",
-            metavar="NAME",
-            help="Name in the certificate.",
-            callback=options.refuse_blank,
-        ),
-    ] = None,
-    unset: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--unset",
-            metavar="SETTING",
-            help="Remove a setting: token-file, tls-ca, …",
-            callback=options.refuse_blank,
-        ),
-    ] = None,
+    address: _Address = None,
+    token_file: _TokenFile = None,
+    tls: _Tls = None,
+    tls_ca: _TlsCa = None,
+    tls_client_cert: _TlsClientCert = None,
+    tls_client_key: _TlsClientKey = None,
+    tls_server_name: _TlsServerName = None,
+    unset: _Unset = None,
     json: options.Json = False,
 ) -> None:
     """Create or change a profile. Settings that are not named stay.
@@ -149,42 +155,44 @@ def set_profile(
             f"the profile {LOCAL!r} is the local service and has no settings",
             advice="Choose another name.",
         )
-    paths = {
-        "token_file": token_file,
-        "tls_ca": tls_ca,
-        "tls_client_cert": tls_client_cert,
-        "tls_client_key": tls_client_key,
+    given = {
+        "address": None if address is None else _checked_address(address),
+        "token_file": _absolute(token_file),
+        "tls": None if tls is None else str(tls).lower(),
+        "tls_ca": _absolute(tls_ca),
+        "tls_client_cert": _absolute(tls_client_cert),
+        "tls_client_key": _absolute(tls_client_key),
+        "tls_server_name": tls_server_name,
     }
-    given: dict[str, str] = {
-        key: str(Path(path).expanduser().absolute())
-        for key, path in paths.items()
-        if path is not None
-    }
-    if address is not None:
-        given["address"] = _checked_address(address)
-    if tls is not None:
-        given["tls"] = str(tls).lower()
-    if tls_server_name is not None:
-        given["tls_server_name"] = tls_server_name
-    home = find_home(os.environ)
-    profiles = read_profiles(home)
-    settings = {**profiles.by_name.get(name, {}), **given}
-    for key in map(_checked_setting, unset or ()):
-        settings.pop(key, None)
-    if "address" not in settings:
-        raise CommandError(
-            f"the profile {name!r} has no address", advice="Add --address HOST:PORT."
-        )
-    _store(home, profiles, name, settings)
+    settings = _change(
+        name,
+        {key: value for key, value in given.items() if value is not None},
+        [_checked_setting(each) for each in unset or ()],
+    )
     if json:
         this.print_json({"name": name, **{key: _plain(key, settings.get(key)) for key in SETTINGS}})
     else:
         this.print(f"Set the profile {name}. Use it with `flowspan profile use {name}`.")
 
 
-def _store(home: Path, profiles: Profiles, name: str, settings: dict[str, str]) -> None:
+def _change(name: str, given: Mapping[str, str], unset: Iterable[str]) -> dict[str, str]:
+    """Store the changed settings of a profile, and return all of its settings."""
+    home = find_home(os.environ)
+    profiles = read_profiles(home)
+    settings = {**profiles.by_name.get(name, {}), **given}
+    for key in unset:
+        settings.pop(key, None)
+    if "address" not in settings:
+        raise CommandError(
+            f"the profile {name!r} has no address", advice="Add --address HOST:PORT."
+        )
     profiles.by_name[name] = settings
     write_profiles(home, profiles)
+    return settings
+
+
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).expanduser().absolute())
 
 
 def _row(name: str, settings: Mapping[str, str], *, is_current: bool) -> tuple[str, ...]:

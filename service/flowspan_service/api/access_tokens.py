@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from flowspan.v1 import token_pb2
 from flowspan.v1 import token_service_pb2 as pb
 from flowspan_service.api import limits
-from flowspan_service.api.checks import (
+from flowspan_service.api.fields.checks import (
     Checks,
     check_required_text,
     check_time,
@@ -17,7 +17,7 @@ from flowspan_service.api.checks import (
     no_check,
     shown,
 )
-from flowspan_service.api.values import microseconds, timestamp
+from flowspan_service.api.fields.values import microseconds, timestamp
 from flowspan_service.app.tokens import CreateToken, RevokeToken, TokenRequest, mint
 from flowspan_service.domain.tokens import Scope
 

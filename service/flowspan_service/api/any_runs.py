@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowspan.v1 import run_service_pb2 as pb
-from flowspan_service.api.checks import Checks, by_id
+from flowspan_service.api.fields.checks import Checks, by_id
 from flowspan_service.api.flow_runs import flow_run_message
 from flowspan_service.api.task_runs import task_run_message
 from flowspan_service.app.runs import get_run_of_any_kind

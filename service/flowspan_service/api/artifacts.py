@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flowspan.v1 import artifact_pb2
 from flowspan.v1 import artifact_service_pb2 as pb
 from flowspan_service.api import limits
-from flowspan_service.api.checks import (
+from flowspan_service.api.fields.checks import (
     Checks,
     all_of,
     check_id,
@@ -26,9 +26,9 @@ from flowspan_service.api.checks import (
     with_order,
     with_page,
 )
-from flowspan_service.api.paging import Paging, is_oldest_first, selection_of
-from flowspan_service.api.payloads import check_payload, payload_message, payload_of
-from flowspan_service.api.values import microseconds, timestamp
+from flowspan_service.api.fields.paging import Paging, is_oldest_first, selection_of
+from flowspan_service.api.fields.payloads import check_payload, payload_message, payload_of
+from flowspan_service.api.fields.values import microseconds, timestamp
 from flowspan_service.app.artifacts import (
     CreateArtifact,
     DeleteArtifacts,

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from flowspan_service.adapters.command_watches import CommandWatches
 from flowspan_service.adapters.commit_notifier import CommitNotifier
 from flowspan_service.adapters.connected_sessions import ConnectedSessions
-from flowspan_service.api.authorization import Authorization
-from flowspan_service.api.parsing import Parsing
-from flowspan_service.api.tokens import Tokens
+from flowspan_service.api.calls.authorization import Authorization
+from flowspan_service.api.calls.parsing import Parsing
+from flowspan_service.api.fields.page_tokens import Tokens
 from flowspan_service.app.feeds import PAUSE_S, Feeds
 from flowspan_service.app.known_tokens import KnownTokens
 from flowspan_service.app.sessions import LeaseTerms

@@ -1,8 +1,9 @@
 """The steps of every call, whichever transport carries it.
 
 A transport hands over the bytes of a request and a Call, and gets the bytes of the answers or a
-ServiceError: authorize the caller (`api.authorization`), check the size, parse, check the fields,
-call the handler, encode. The errors of handlers are mapped here, too (see `api.errors`).
+ServiceError: authorize the caller (`api.calls.authorization`), check the size, parse, check the
+fields, call the handler, encode. The errors of handlers are mapped here, too (see
+`api.calls.errors`).
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from flowspan_service.api.authorization import check_size
-from flowspan_service.api.errors import as_service_error, code_of
-from flowspan_service.api.parsing import check_request_size, parse
-from flowspan_service.api.scopes import is_audited
+from flowspan_service.api.calls.authorization import check_size
+from flowspan_service.api.calls.errors import as_service_error, code_of
+from flowspan_service.api.calls.parsing import check_request_size, parse
 from flowspan_service.domain.errors import OverloadedError
+from flowspan_service.domain.tokens import is_audited
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from flowspan_service.api.backend import Backend
     from flowspan_service.api.call import Call
-    from flowspan_service.api.services import Method
+    from flowspan_service.api.calls.method import Method
 
 log = structlog.get_logger("flowspan.rpc")
 

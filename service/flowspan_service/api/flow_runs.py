@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flowspan.v1 import flow_run_pb2
 from flowspan.v1 import flow_run_service_pb2 as pb
 from flowspan_service.api import limits
-from flowspan_service.api.checks import (
+from flowspan_service.api.fields.checks import (
     Checks,
     by_id,
     check_optional_id,
@@ -19,8 +19,10 @@ from flowspan_service.api.checks import (
     invalid,
     with_message,
 )
-from flowspan_service.api.payloads import check_payload, payload_message, payload_of
-from flowspan_service.api.run_contexts import run_context_of
+from flowspan_service.api.fields.payloads import check_payload, payload_message, payload_of
+from flowspan_service.api.fields.run_contexts import run_context_of
+from flowspan_service.api.fields.states import check_state, new_state
+from flowspan_service.api.fields.traces import check_trace, new_trace, trace_message
 from flowspan_service.api.run_details import put_details, read_details, shorten
 from flowspan_service.api.runs import (
     RunOperations,
@@ -31,8 +33,6 @@ from flowspan_service.api.runs import (
     check_set_state,
     put_course,
 )
-from flowspan_service.api.states import check_state, new_state
-from flowspan_service.api.traces import check_trace, new_trace, trace_message
 from flowspan_service.app.runs import CreateRun, DeleteRun
 from flowspan_service.domain.flows import flow_id
 from flowspan_service.domain.rules.transitions import INITIAL_TYPES

@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING
 from flowspan.v1 import flow_pb2
 from flowspan.v1 import flow_service_pb2 as pb
 from flowspan_service.api import limits
-from flowspan_service.api.checks import Checks, check_id, check_required_text, invalid, with_page
-from flowspan_service.api.paging import Paging
-from flowspan_service.api.values import timestamp
+from flowspan_service.api.fields.checks import (
+    Checks,
+    check_id,
+    check_required_text,
+    invalid,
+    with_page,
+)
+from flowspan_service.api.fields.paging import Paging
+from flowspan_service.api.fields.values import timestamp
 from flowspan_service.domain.errors import NotFoundError
 
 if TYPE_CHECKING:

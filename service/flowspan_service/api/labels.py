@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flowspan.v1 import label_pb2
 from flowspan.v1 import label_service_pb2 as pb
 from flowspan_service.api import limits
-from flowspan_service.api.checks import (
+from flowspan_service.api.fields.checks import (
     Checks,
     all_of,
     check_id,
@@ -18,7 +18,7 @@ from flowspan_service.api.checks import (
     shown,
     with_page,
 )
-from flowspan_service.api.paging import Paging
+from flowspan_service.api.fields.paging import Paging
 from flowspan_service.app.labels import SetLabels, get_labels
 from flowspan_service.app.ports.labels import LabelQuery
 from flowspan_service.domain.errors import TooLargeError

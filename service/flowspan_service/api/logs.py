@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from flowspan.v1 import log_pb2
 from flowspan.v1 import log_service_pb2 as pb
 from flowspan_service.api import limits
-from flowspan_service.api.checks import (
+from flowspan_service.api.calls.keep_alives import KeepAlive
+from flowspan_service.api.fields.checks import (
     Checks,
     all_of,
     check_id,
@@ -19,10 +20,9 @@ from flowspan_service.api.checks import (
     with_order,
     with_page,
 )
-from flowspan_service.api.keep_alives import KeepAlive
-from flowspan_service.api.paging import Paging
-from flowspan_service.api.tokens import out_of_range
-from flowspan_service.api.values import optional_microseconds, timestamp
+from flowspan_service.api.fields.page_tokens import out_of_range
+from flowspan_service.api.fields.paging import Paging
+from flowspan_service.api.fields.values import optional_microseconds, timestamp
 from flowspan_service.app.ports.logs import LogQuery
 from flowspan_service.app.runs import beyond_the_end, get_run_of_any_kind
 

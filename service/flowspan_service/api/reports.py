@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from flowspan.v1 import report_pb2
 from flowspan.v1 import report_service_pb2 as pb
 from flowspan_service.api import limits
-from flowspan_service.api.acks import command_message, verdict_messages, whole_ack
-from flowspan_service.api.checks import (
+from flowspan_service.api.calls.parsing import parse
+from flowspan_service.api.fields.checks import (
     Checks,
     check_duration,
     check_id,
@@ -21,17 +21,17 @@ from flowspan_service.api.checks import (
     too_large,
     with_message,
 )
-from flowspan_service.api.command_watch import watch_commands
-from flowspan_service.api.parsing import parse
-from flowspan_service.api.report_events import read_batch
-from flowspan_service.api.report_stream import ReportStream
-from flowspan_service.api.traces import check_resource
-from flowspan_service.api.values import (
+from flowspan_service.api.fields.traces import check_resource
+from flowspan_service.api.fields.values import (
     duration,
     microseconds,
     optional_microseconds,
     timestamp,
 )
+from flowspan_service.api.reporting.acks import command_message, verdict_messages, whole_ack
+from flowspan_service.api.reporting.command_watch import watch_commands
+from flowspan_service.api.reporting.events import read_batch
+from flowspan_service.api.reporting.stream import ReportStream
 from flowspan_service.app.reports import OpenAndReport, report_pieces
 from flowspan_service.app.sessions import EndSession, Introduction, OpenSession
 from flowspan_service.domain.clocks import offset_at_receipt
@@ -49,7 +49,8 @@ if TYPE_CHECKING:
 
     from flowspan_service.api.backend import Backend
     from flowspan_service.api.call import Call
-    from flowspan_service.app.reports import Applied, ApplyReport, Reported
+    from flowspan_service.app.report_outcomes import Applied
+    from flowspan_service.app.reports import ApplyReport, Reported
     from flowspan_service.app.sessions import Opened
     from flowspan_service.domain.verdicts import Verdict
 

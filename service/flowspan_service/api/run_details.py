@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan.v1 import flow_run_pb2, task_run_pb2
 from flowspan_service.api import limits
-from flowspan_service.api.checks import check_id, check_required_text, check_text, invalid
+from flowspan_service.api.fields.checks import check_id, check_required_text, check_text, invalid
 from flowspan_service.api.labels import check_labels
 from flowspan_service.domain.errors import TooLargeError
 from flowspan_service.domain.runs import Definition, RunDetails

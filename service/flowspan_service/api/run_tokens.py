@@ -1,8 +1,9 @@
 """Tokens of single runs: opaque to callers, signed, and bound to a database and a run.
 
 A token is, in URL-safe base64: a version, the first bytes of the database's id, the id of the run,
-and a signature. The key is in the database, as for the other tokens (see `api.tokens`), so that a
-token outlives a restart and holds at every service process over the database.
+and a signature. The key is in the database, as for the other tokens (see
+`api.fields.page_tokens`), so that a token outlives a restart and holds at every service process
+over the database.
 
 The session of a run follows from the same key. No caller can know its id before the run exists, or
 its secret at any time, so no other client can open it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from flowspan_service.api import limits
-from flowspan_service.api.checks import (
+from flowspan_service.api.fields.checks import (
     all_of,
     by_id,
     check_id_part,
@@ -17,9 +17,8 @@ from flowspan_service.api.checks import (
     with_order,
     with_page,
 )
-from flowspan_service.api.paging import Paging, is_oldest_first, selection_of
-from flowspan_service.api.run_messages import RunMessages
-from flowspan_service.api.states import (
+from flowspan_service.api.fields.paging import Paging, is_oldest_first, selection_of
+from flowspan_service.api.fields.states import (
     check_state,
     new_state,
     put_state,
@@ -27,7 +26,8 @@ from flowspan_service.api.states import (
     transition_message,
     verdict_message,
 )
-from flowspan_service.api.values import optional_microseconds, put_time
+from flowspan_service.api.fields.values import optional_microseconds, put_time
+from flowspan_service.api.run_messages import RunMessages
 from flowspan_service.app.cancellations import BeginCancel, CancelBelow
 from flowspan_service.app.ports.runs import RunFilter, RunQuery
 from flowspan_service.app.runs import SetState, get_run, history

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.protobuf.descriptor_pb2 import MethodOptions
@@ -39,51 +38,15 @@ from flowspan_service.api import (
     variables,
     watch,
 )
-from flowspan_service.api.checks import no_check
-from flowspan_service.api.scopes import SCOPES
+from flowspan_service.api.calls.method import Method
+from flowspan_service.api.fields.checks import no_check
+from flowspan_service.domain.tokens import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from google.protobuf.message import Message
+    from collections.abc import Callable, Iterator, Mapping
 
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.call import Call
-    from flowspan_service.api.checks import Check, Checks
-    from flowspan_service.domain.tokens import Scope
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Method:
-    """A method of a service.
-
-    Attributes:
-        path: The full name: "/flowspan.v1.FlowService/GetFlow".
-        name: The name: "GetFlow".
-        request: The type of its requests, or of its frames.
-        check: Checks a request.
-        handler: Called with a request, or with an iterator over frames, and the Call; returns an
-            awaitable of the response or, if `is_stream`, an async generator of responses. A
-            response is a message or the bytes of one.
-        takes_frames: True if the caller sends a stream; the handler parses and checks its frames.
-        is_stream: True if the answer is a stream.
-        max_request_bytes: The largest request.
-        response: The type of its answers, or of its frames.
-        has_no_side_effects: True if it only reads.
-        scope: The scope that an access token needs.
-    """
-
-    path: str
-    name: str
-    request: type[Message]
-    check: Check
-    handler: Callable[[Any, Call], Any]
-    takes_frames: bool
-    is_stream: bool
-    max_request_bytes: int
-    response: type[Message]
-    has_no_side_effects: bool
-    scope: Scope
+    from flowspan_service.api.fields.checks import Checks
 
 
 class _Service(NamedTuple):
@@ -122,6 +85,59 @@ _SERVICES = {
     "WatchService": _Service(watch_service_pb2, watch.WatchService, watch.CHECKS),
     "SystemService": _Service(system_service_pb2, system.SystemService, system.CHECKS),
 }
+
+_READ, _REPORT, _OPERATE, _ADMIN = Scope.READ, Scope.REPORT, Scope.OPERATE, Scope.ADMIN
+
+SCOPES: Mapping[str, Scope] = {
+    "ArtifactService/CreateArtifact": _REPORT,
+    "ArtifactService/UpdateArtifact": _REPORT,
+    "ArtifactService/GetArtifact": _READ,
+    "ArtifactService/ListArtifacts": _READ,
+    "ArtifactService/ListLatestArtifacts": _READ,
+    "ArtifactService/DeleteArtifact": _OPERATE,
+    "FlowRunService/CreateFlowRun": _REPORT,
+    "FlowRunService/GetFlowRun": _READ,
+    "FlowRunService/ListFlowRuns": _READ,
+    "FlowRunService/CountFlowRuns": _READ,
+    "FlowRunService/DeleteFlowRun": _OPERATE,
+    "FlowRunService/SetFlowRunState": _OPERATE,
+    "FlowRunService/CancelFlowRun": _OPERATE,
+    "FlowRunService/ListFlowRunTransitions": _READ,
+    "FlowService/GetFlow": _READ,
+    "FlowService/ListFlows": _READ,
+    "LabelService/SetLabels": _REPORT,
+    "LabelService/GetLabels": _READ,
+    "LabelService/ListLabels": _READ,
+    "LogService/ListLogs": _READ,
+    "LogService/TailLogs": _READ,
+    "ReportService/Report": _REPORT,
+    "ReportService/ReportBatch": _REPORT,
+    "ReportService/WatchCommands": _REPORT,
+    "RunService/GetRun": _READ,
+    "SingleRunService/StartRun": _REPORT,
+    "SingleRunService/TouchRun": _REPORT,
+    "SingleRunService/FinishRun": _REPORT,
+    "SystemService/GetInfo": _READ,
+    "TaskRunService/GetTaskRun": _READ,
+    "TaskRunService/ListTaskRuns": _READ,
+    "TaskRunService/CountTaskRuns": _READ,
+    "TaskRunService/SetTaskRunState": _OPERATE,
+    "TaskRunService/CancelTaskRun": _OPERATE,
+    "TaskRunService/ListTaskRunTransitions": _READ,
+    "TokenService/CreateToken": _ADMIN,
+    "TokenService/ListTokens": _ADMIN,
+    "TokenService/RevokeToken": _ADMIN,
+    "VariableService/SetVariable": _REPORT,
+    "VariableService/GetVariable": _READ,
+    "VariableService/ListVariables": _READ,
+    "VariableService/DeleteVariable": _OPERATE,
+    "WatchService/Watch": _READ,
+}
+"""The scope that each method requires of an access token.
+
+A method that is missing here cannot be served: building the table of methods fails. A test compares
+the table with the protos, and with the list in docs/security.md.
+"""
 
 _FEATURES = {
     "cancel.v1",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from flowspan.v1 import flow_run_pb2
 from flowspan.v1 import single_run_service_pb2 as pb
 from flowspan_service.api import limits
-from flowspan_service.api.checks import (
+from flowspan_service.api.fields.checks import (
     Checks,
     check_duration,
     check_length,
@@ -18,14 +18,14 @@ from flowspan_service.api.checks import (
     check_time,
     invalid,
 )
+from flowspan_service.api.fields.payloads import check_payload, payload_of, stored_payload
+from flowspan_service.api.fields.run_contexts import given_run_context, run_context_of
+from flowspan_service.api.fields.states import check_failure
+from flowspan_service.api.fields.traces import check_resource, check_traceparent, span_of
+from flowspan_service.api.fields.values import duration, microseconds
 from flowspan_service.api.flow_runs import flow_run_message
-from flowspan_service.api.payloads import check_payload, payload_of, stored_payload
-from flowspan_service.api.run_contexts import given_run_context, run_context_of
 from flowspan_service.api.run_details import read_details
 from flowspan_service.api.run_tokens import RunTokens
-from flowspan_service.api.states import check_failure
-from flowspan_service.api.traces import check_resource, check_traceparent, span_of
-from flowspan_service.api.values import duration, microseconds
 from flowspan_service.app.single_runs import (
     ATTEMPT,
     DEFAULT_LEASE_US,

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from flowspan.v1 import system_service_pb2 as pb
 from flowspan_service.api import limits
-from flowspan_service.api.checks import Checks, no_check
-from flowspan_service.api.values import duration, timestamp
+from flowspan_service.api.fields.checks import Checks, no_check
+from flowspan_service.api.fields.values import duration, timestamp
 from flowspan_service.domain.errors import StoreUnavailableError
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from flowspan.v1 import task_run_pb2
 from flowspan.v1 import task_run_service_pb2 as pb
 from flowspan_service.api import limits
-from flowspan_service.api.checks import Checks, by_id
-from flowspan_service.api.payloads import payload_message
+from flowspan_service.api.fields.checks import Checks, by_id
+from flowspan_service.api.fields.payloads import payload_message
+from flowspan_service.api.fields.traces import trace_message
 from flowspan_service.api.run_details import put_details, shorten
 from flowspan_service.api.runs import (
     RunOperations,
@@ -19,7 +20,6 @@ from flowspan_service.api.runs import (
     check_set_state,
     put_course,
 )
-from flowspan_service.api.traces import trace_message
 from flowspan_service.domain.runs import RunKind
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flowspan.v1 import variable_pb2
 from flowspan.v1 import variable_service_pb2 as pb
 from flowspan_service.api import limits
-from flowspan_service.api.checks import (
+from flowspan_service.api.fields.checks import (
     Checks,
     all_of,
     check_tags,
@@ -18,9 +18,9 @@ from flowspan_service.api.checks import (
     with_message,
     with_page,
 )
-from flowspan_service.api.paging import Paging
-from flowspan_service.api.payloads import check_payload, payload_message, payload_of
-from flowspan_service.api.values import timestamp
+from flowspan_service.api.fields.paging import Paging
+from flowspan_service.api.fields.payloads import check_payload, payload_message, payload_of
+from flowspan_service.api.fields.values import timestamp
 from flowspan_service.app.ports.variables import VariableQuery
 from flowspan_service.app.variables import DeleteVariable, SetVariable, get_variable
 

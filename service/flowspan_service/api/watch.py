@@ -8,13 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flowspan.v1 import watch_service_pb2 as pb
-from flowspan_service.api.checks import Checks, check_optional_id, invalid
+from flowspan_service.api.calls.keep_alives import KeepAlive
+from flowspan_service.api.fields.checks import Checks, check_optional_id, invalid
+from flowspan_service.api.fields.page_tokens import WatchPlace, out_of_range
+from flowspan_service.api.fields.states import transition_message
 from flowspan_service.api.flow_runs import listed_flow_run_message
-from flowspan_service.api.keep_alives import KeepAlive
 from flowspan_service.api.runs import check_filter, run_filter
-from flowspan_service.api.states import transition_message
 from flowspan_service.api.task_runs import listed_task_run_message
-from flowspan_service.api.tokens import WatchPlace, out_of_range
 from flowspan_service.app.ports.runs import RunFilter
 from flowspan_service.app.runs import get_run_of_any_kind
 from flowspan_service.app.watching import NO_FILTER, Watched, snapshot_pages
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from flowspan_service.api.backend import Backend
     from flowspan_service.api.call import Call
-    from flowspan_service.api.tokens import Tokens
+    from flowspan_service.api.fields.page_tokens import Tokens
     from flowspan_service.app.feeds import Feed
     from flowspan_service.app.watching import WatchedChange
     from flowspan_service.domain.runs import Run

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flowspan_service.app.ports import UnitOfWork
+    from flowspan_service.app.report_outcomes import Applied
     from flowspan_service.app.reported_events import Happened
-    from flowspan_service.app.reports import Applied
     from flowspan_service.domain.runs import Run
     from flowspan_service.domain.sessions import Session
 

@@ -5,12 +5,13 @@ This is the hot path; `app.reported_events` describes the events.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flowspan_service.app.artifacts import apply_artifact_event
 from flowspan_service.app.families import after_arrival, after_refusal
 from flowspan_service.app.ports import Unfinished
+from flowspan_service.app.report_outcomes import Applied
 from flowspan_service.app.reported_events import (
     SHORT_RUN_SEQUENCES,
     ShortRun,
@@ -33,9 +34,7 @@ from flowspan_service.app.transitions import perform
 from flowspan_service.domain.artifacts import ArtifactChange, NewArtifact
 from flowspan_service.domain.errors import BadSequenceError, ServiceError
 from flowspan_service.domain.logs import LogEntry
-from flowspan_service.domain.rules.creation import (
-    RUN_WAS_DELETED,
-)
+from flowspan_service.domain.rules.creation import RUN_WAS_DELETED
 from flowspan_service.domain.rules.families import PARENT_IS_CANCELLED
 from flowspan_service.domain.rules.ownership import FENCED
 from flowspan_service.domain.rules.transitions import ProposedTransition, decide, enter
@@ -58,29 +57,6 @@ TOLD_CHARACTERS = 2_000
 """The maximum length of a state's message in a verdict."""
 
 _FURTHER = SHORT_RUN_SEQUENCES - 1
-
-
-@dataclass(slots=True)
-class Applied:
-    """The outcome of a batch."""
-
-    up_to_sequence: int
-    """All events up to this one are stored."""
-    verdicts: list[Verdict] = field(default_factory=list)
-    """The answers to events that were not simply accepted, by sequence."""
-    transition_count: int = 0
-    """The number of transitions written."""
-    has_commands: bool = False
-    """True if the session took over runs with open commands."""
-
-    def followed_by(self, later: Applied) -> Applied:
-        """Return the outcome of these events and of later ones."""
-        return Applied(
-            later.up_to_sequence,
-            self.verdicts + later.verdicts,
-            self.transition_count + later.transition_count,
-            self.has_commands or later.has_commands,
-        )
 
 
 class ApplyReport:

@@ -30,6 +30,11 @@ def granted(scopes: tuple[Scope, ...]) -> frozenset[Scope]:
     return frozenset().union(*(_INCLUDED[scope] for scope in scopes))
 
 
+def is_audited(scope: Scope) -> bool:
+    """Return True if each call of a method with this scope is written to the audit log."""
+    return scope in (Scope.OPERATE, Scope.ADMIN)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessToken:
     """An access token; see flowspan.v1.Token.

@@ -56,9 +56,13 @@ def set_up_logging(*, level: str, as_json: bool) -> None:
             ],
         )
     )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
+    logging.getLogger().handlers[:] = [handler]
+    _set_levels(level)
+
+
+def _set_levels(level: str) -> None:
+    """Set the level of the service's loggers; of the libraries, only warnings are of interest."""
+    logging.getLogger().setLevel(logging.WARNING)
     logging.getLogger("flowspan").setLevel(level.upper())
     logging.getLogger("flowspan_service").setLevel(level.upper())
     # psycopg also warns of errors that it raises ("error ignored terminating …"); the code that

@@ -1,6 +1,6 @@
 """The table of nouns: their reads on the store, and their writes in a unit of work.
 
-A new noun is added here and to the ports (`app.ports.store`), and nowhere else in this layer.
+A new noun is added here and to the ports (`app.ports.nouns`), and nowhere else in this layer.
 """
 
 from __future__ import annotations

@@ -5,32 +5,15 @@ The writer's cache keeps the answer until another service process commits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Integer, column, text
 
+from flowspan_service.stores.engine.cache import UnderWay
 from flowspan_service.stores.ids import Id
 
 if TYPE_CHECKING:
     from flowspan_service.stores.engine.transaction import Transaction
-
-
-@dataclass(slots=True)
-class UnderWay:
-    """The rare work under way.
-
-    Attributes:
-        deletions: The runs whose deletion has begun, by the roots of their trees.
-        cancellations: The runs whose cancellation has begun, by the roots of their trees.
-        has_orphans: True if a run waits for its parent.
-        has_moves: True if descendants of an adopted run do not have their places yet.
-    """
-
-    deletions: dict[str, set[str]] = field(default_factory=dict)
-    cancellations: dict[str, set[str]] = field(default_factory=dict)
-    has_orphans: bool = False
-    has_moves: bool = False
 
 
 _DELETION, _CANCELLATION, _ORPHAN, _MOVE = 1, 2, 3, 4

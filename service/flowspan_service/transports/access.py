@@ -13,7 +13,7 @@ from flowspan_service.process.sockets import is_loopback
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flowspan_service.api.authorization import Authorization
+    from flowspan_service.api.calls.authorization import Authorization
     from flowspan_service.config import Config
 
 log = structlog.get_logger("flowspan.service")

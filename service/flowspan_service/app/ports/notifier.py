@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import contextlib
     from collections.abc import Collection, Sequence
 
-    from flowspan_service.app.ports.store import Heads
+    from flowspan_service.app.ports.heads import Heads
     from flowspan_service.domain.runs import Run
 
 

@@ -8,18 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flowspan_service.app.ports.store import UnitOfWork
+    from flowspan_service.app.ports.unit_of_work import UnitOfWork
 
 T_co = TypeVar("T_co", covariant=True)
-
-
-class Budget(Protocol):
-    """The bytes of runs and artifacts that a transaction may touch."""
-
-    @property
-    def is_full(self) -> bool:
-        """True if the transaction has touched enough. Never at the beginning of an operation."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,40 +1,20 @@
-"""The store port: one registration of each noun for the reads, and one for the writes."""
+"""The store port: the database, with the reads of all nouns."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
+from flowspan_service.app.ports.nouns import AllReads
+
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from flowspan_service.app.ports.artifacts import ArtifactReads, ArtifactWrites
-    from flowspan_service.app.ports.cancellations import CancellationReads, CancellationWrites
-    from flowspan_service.app.ports.claims import ClaimReads, ClaimWrites
-    from flowspan_service.app.ports.commands import CommandReads, CommandWrites
-    from flowspan_service.app.ports.deletions import DeletionReads, DeletionWrites
-    from flowspan_service.app.ports.families import FamilyReads, FamilyWrites
-    from flowspan_service.app.ports.fences import FenceWrites
-    from flowspan_service.app.ports.flows import FlowReads
-    from flowspan_service.app.ports.labels import LabelReads, LabelWrites
-    from flowspan_service.app.ports.logs import LogReads, LogWrites
+    from flowspan_service.app.ports.heads import Heads
     from flowspan_service.app.ports.notifier import CommitListener, NewsListener
-    from flowspan_service.app.ports.operations import Budget, Operation
-    from flowspan_service.app.ports.runs import RunReads, RunWrites
-    from flowspan_service.app.ports.sessions import SessionReads, SessionWrites
-    from flowspan_service.app.ports.tokens import TokenReads, TokenWrites
-    from flowspan_service.app.ports.transitions import TransitionReads
-    from flowspan_service.app.ports.variables import VariableReads, VariableWrites
-    from flowspan_service.app.ports.verdicts import VerdictWrites
+    from flowspan_service.app.ports.operations import Operation
 
 T = TypeVar("T")
-
-
-class Heads(NamedTuple):
-    """The last positions given out: the progress of a database."""
-
-    position: int
-    log_position: int
 
 
 class Identity(NamedTuple):
@@ -56,99 +36,7 @@ class WriteTimes:
     """In the last minute."""
 
 
-class UnitOfWork(Protocol):
-    """One transaction, as an operation sees it.
-
-    Reads see the writes before them, also those of earlier operations in the same transaction.
-    """
-
-    now_us: int
-    """The service's clock when the transaction began."""
-
-    def is_spent(self) -> bool:
-        """Return True if the transaction has lasted long enough: other operations wait for it.
-
-        An operation without a bound on its work asks between pieces, and returns Unfinished.
-        """
-        ...
-
-    @property
-    def budget(self) -> Budget:
-        """The budget of bytes. Ask before each event: a small one may concern a large run."""
-        ...
-
-    @property
-    def artifacts(self) -> ArtifactWrites:
-        """The artifacts in this transaction."""
-        ...
-
-    @property
-    def cancellations(self) -> CancellationWrites:
-        """The cancellations in this transaction."""
-        ...
-
-    @property
-    def claims(self) -> ClaimWrites:
-        """The claims in this transaction."""
-        ...
-
-    @property
-    def commands(self) -> CommandWrites:
-        """The commands in this transaction."""
-        ...
-
-    @property
-    def deletions(self) -> DeletionWrites:
-        """The deletions in this transaction."""
-        ...
-
-    @property
-    def families(self) -> FamilyWrites:
-        """The families in this transaction."""
-        ...
-
-    @property
-    def fences(self) -> FenceWrites:
-        """The fences in this transaction."""
-        ...
-
-    @property
-    def labels(self) -> LabelWrites:
-        """The labels in this transaction."""
-        ...
-
-    @property
-    def logs(self) -> LogWrites:
-        """The logs in this transaction."""
-        ...
-
-    @property
-    def runs(self) -> RunWrites:
-        """The runs in this transaction."""
-        ...
-
-    @property
-    def sessions(self) -> SessionWrites:
-        """The sessions in this transaction."""
-        ...
-
-    @property
-    def tokens(self) -> TokenWrites:
-        """The access tokens in this transaction."""
-        ...
-
-    @property
-    def variables(self) -> VariableWrites:
-        """The variables in this transaction."""
-        ...
-
-    @property
-    def verdicts(self) -> VerdictWrites:
-        """The verdicts in this transaction."""
-        ...
-
-
-class Store(Protocol):
+class Store(AllReads, Protocol):
     """The database. `submit` never blocks; the reads block, so call them in a thread."""
 
     def submit(self, operation: Operation[T]) -> Future[T]:
@@ -228,74 +116,4 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Commit the waiting operations, and end the writer."""
-        ...
-
-    @property
-    def artifacts(self) -> ArtifactReads:
-        """The reads of artifacts."""
-        ...
-
-    @property
-    def cancellations(self) -> CancellationReads:
-        """The reads of cancellations."""
-        ...
-
-    @property
-    def claims(self) -> ClaimReads:
-        """The reads of claims."""
-        ...
-
-    @property
-    def commands(self) -> CommandReads:
-        """The reads of commands."""
-        ...
-
-    @property
-    def deletions(self) -> DeletionReads:
-        """The reads of deletions."""
-        ...
-
-    @property
-    def families(self) -> FamilyReads:
-        """The reads of families."""
-        ...
-
-    @property
-    def flows(self) -> FlowReads:
-        """The reads of flows."""
-        ...
-
-    @property
-    def labels(self) -> LabelReads:
-        """The reads of labels."""
-        ...
-
-    @property
-    def logs(self) -> LogReads:
-        """The reads of logs."""
-        ...
-
-    @property
-    def runs(self) -> RunReads:
-        """The reads of runs."""
-        ...
-
-    @property
-    def sessions(self) -> SessionReads:
-        """The reads of sessions."""
-        ...
-
-    @property
-    def tokens(self) -> TokenReads:
-        """The reads of access tokens."""
-        ...
-
-    @property
-    def transitions(self) -> TransitionReads:
-        """The reads of transitions."""
-        ...
-
-    @property
-    def variables(self) -> VariableReads:
-        """The reads of variables."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import contextlib
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from flowspan_service.app.ports.runs import RunKey
     from flowspan_service.domain.commands import Command
     from flowspan_service.domain.runs import Run, Transition
-    from flowspan_service.stores.engine.cache import Version
+
+Version: TypeAlias = tuple[int, str | None, str, str | None]
+"""The position, session, root and flow run of a run: a row with the same four is the same row.
+A transition changes the position, and only the others change without a transition."""
 
 
 class Head(NamedTuple):
@@ -179,7 +182,7 @@ class Dialect(Syntax, Protocol):
         ...
 
     def run_versions(self, connection: Connection, run_ids: Sequence[str]) -> dict[str, Version]:
-        """Return the version of each existing run (see `engine.cache`)."""
+        """Return the version of each existing run."""
         ...
 
     def fetch_runs(self, connection: Connection, statement: Statement) -> Generator[Run]:

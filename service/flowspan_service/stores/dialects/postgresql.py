@@ -37,8 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect as SqlAlchemyDialect
 
     from flowspan_service.domain.runs import Run, Transition
-    from flowspan_service.stores.dialects.base import Statement
-    from flowspan_service.stores.engine.cache import Version
+    from flowspan_service.stores.dialects.base import Statement, Version
 
 READERS = 8
 FEW_ROWS = 8

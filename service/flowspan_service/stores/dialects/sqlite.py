@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine, Row
 
     from flowspan_service.domain.runs import Run, Transition
-    from flowspan_service.stores.dialects.base import Statement
-    from flowspan_service.stores.engine.cache import Version
+    from flowspan_service.stores.dialects.base import Statement, Version
 
 CHUNK_SIZES = (960, 256, 64, 16, 4, 1)
 """Rows per statement: few sizes, so that the prepared statements of all of them stay cached.

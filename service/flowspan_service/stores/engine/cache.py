@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flowspan_service.domain.states import TERMINAL_TYPES
@@ -12,14 +13,27 @@ if TYPE_CHECKING:
 
     from flowspan_service.domain.runs import Run
     from flowspan_service.domain.sessions import Session
-    from flowspan_service.stores.under_way import UnderWay
-
-    Version = tuple[int, str | None, str, str | None]
-    """The position, session, root and flow run of a run: a row with the same four is the same row.
-    A transition changes the position, and only the others change without a transition."""
+    from flowspan_service.stores.dialects.base import Version
 
 MAX_PAYLOAD_BYTES = 64 << 20
 """Limit for the payloads of all cached runs."""
+
+
+@dataclass(slots=True)
+class UnderWay:
+    """The rare work under way.
+
+    Attributes:
+        deletions: The runs whose deletion has begun, by the roots of their trees.
+        cancellations: The runs whose cancellation has begun, by the roots of their trees.
+        has_orphans: True if a run waits for its parent.
+        has_moves: True if descendants of an adopted run do not have their places yet.
+    """
+
+    deletions: dict[str, set[str]] = field(default_factory=dict)
+    cancellations: dict[str, set[str]] = field(default_factory=dict)
+    has_orphans: bool = False
+    has_moves: bool = False
 
 
 class Cache:

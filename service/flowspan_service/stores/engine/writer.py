@@ -244,6 +244,23 @@ class Writer:
         except Exception as error:
             self._raise_unavailable(error)
             raise
+        self._end_transaction(connection, changed=changed)
+        self._holds.note(time.monotonic() - began_s)
+        self._generation = head.generation
+        self.problem = None
+        ended, roots, news_of = unit.ended_runs(), unit.changed_roots(), unit.news_of_sessions()
+        self._cache.generation = head.generation
+        self._cache.trim()
+        return _Committed(
+            outcomes, refused, group[done:], before, head, ended, roots, news_of, changed
+        )
+
+    def _end_transaction(self, connection: Connection, *, changed: bool) -> None:
+        """Commit.
+
+        Raises:
+            _UnavailableError: The database failed. It may have committed, or not.
+        """
         try:
             if changed:
                 self._on_point(BEFORE_COMMIT)
@@ -257,15 +274,6 @@ class Writer:
         except Exception as error:
             reason = self._dialect.explain(error) or f"The commit failed: {error}"
             raise _UnavailableError(reason) from error
-        self._holds.note(time.monotonic() - began_s)
-        self._generation = head.generation
-        self.problem = None
-        ended, roots, news_of = unit.ended_runs(), unit.changed_roots(), unit.news_of_sessions()
-        self._cache.generation = head.generation
-        self._cache.trim()
-        return _Committed(
-            outcomes, refused, group[done:], before, head, ended, roots, news_of, changed
-        )
 
     def _check_not_older(self, head: Head) -> None:
         if head.generation < self._generation:

@@ -17,8 +17,8 @@ from flowspan_service.transports.grpc.statuses import end_with
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
+    from flowspan_service.api.calls.method import Method
     from flowspan_service.api.dispatcher import Dispatcher
-    from flowspan_service.api.services import Method
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 

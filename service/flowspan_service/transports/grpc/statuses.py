@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import grpc
 from google.rpc.status_pb2 import Status
 
-from flowspan_service.api.errors import (
+from flowspan_service.api.calls.errors import (
     Code,
     as_service_error,
     code_of,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from flowspan_service.api.calls.errors import as_service_error
 from flowspan_service.api.dispatcher import Dispatcher
-from flowspan_service.api.errors import as_service_error
 from flowspan_service.api.services import services
 from flowspan_service.domain.errors import ServiceError
 from flowspan_service.domain.tokens import Scope
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.services import Method
+    from flowspan_service.api.calls.method import Method
     from flowspan_service.transports.http.asgi import Receive, Send
 
 log = structlog.get_logger("flowspan.rpc")

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from flowspan_service.api import limits
-from flowspan_service.api.wire_shape import malformed
+from flowspan_service.api.calls.wire_shape import malformed
 from flowspan_service.domain.errors import TooLargeError
 from flowspan_service.transports.http.errors import (
     UNIMPLEMENTED,

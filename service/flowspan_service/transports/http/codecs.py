@@ -15,7 +15,7 @@ from flowspan_service.transports.http.json_codec import binary_request, json_ans
 
 if TYPE_CHECKING:
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.services import Method
+    from flowspan_service.api.calls.method import Method
 
 _IN_A_THREAD = 16 * limits.KIB
 """Larger answers are made JSON, or compressed, in a thread: they take more than a millisecond."""

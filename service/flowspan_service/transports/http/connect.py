@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowspan_service.api.call import Call
-from flowspan_service.api.wire_shape import malformed
+from flowspan_service.api.calls.wire_shape import malformed
 from flowspan_service.transports.http.asgi import UntilDisconnected
 from flowspan_service.transports.http.bodies import (
     accepts_gzip,
@@ -25,8 +25,8 @@ from flowspan_service.transports.http.errors import (
 
 if TYPE_CHECKING:
     from flowspan_service.api.backend import Backend
+    from flowspan_service.api.calls.method import Method
     from flowspan_service.api.dispatcher import Dispatcher
-    from flowspan_service.api.services import Method
     from flowspan_service.transports.http.asgi import Answer, Request
     from flowspan_service.transports.http.codecs import Codec
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
-from flowspan_service.api.errors import as_service_error
+from flowspan_service.api.calls.errors import as_service_error
 from flowspan_service.domain.errors import InvalidFieldError
 from flowspan_service.transports.http.asgi import UntilDisconnected
 from flowspan_service.transports.http.bodies import (
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 
     from flowspan_service.api.backend import Backend
     from flowspan_service.api.call import Call
+    from flowspan_service.api.calls.method import Method
     from flowspan_service.api.dispatcher import Dispatcher
-    from flowspan_service.api.services import Method
     from flowspan_service.transports.http.asgi import Answer, Header, Request
     from flowspan_service.transports.http.codecs import Codec
 

@@ -14,7 +14,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.json_format import MessageToDict
 from google.rpc.status_pb2 import Status
 
-from flowspan_service.api.errors import code_of, error_details, message_of
+from flowspan_service.api.calls.errors import code_of, error_details, message_of
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message

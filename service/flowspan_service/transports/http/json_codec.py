@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from google.protobuf.json_format import Error, MessageToDict, ParseDict
 
 from flowspan_service.api import limits
-from flowspan_service.api.checks import invalid, shown
-from flowspan_service.api.payloads import to_text_form
+from flowspan_service.api.fields.checks import invalid, shown
+from flowspan_service.api.fields.payloads import to_text_form
 from flowspan_service.domain.errors import InvalidFieldError, ServiceError, TooLargeError
 from flowspan_service.transports.http.errors import json_bytes
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 MAX_DEPTH = 64
-"""Messages within messages, as in binary (see api.wire_shape)."""
+"""Messages within messages, as in binary (see api.calls.wire_shape)."""
 
 MAX_BRACKETS = 1_000_000
 """Opening brackets in a request. "[]," is three bytes, and a list of 56 in memory."""

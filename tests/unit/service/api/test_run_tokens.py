@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowspan_service.api import limits
-from flowspan_service.api.checks import is_id
+from flowspan_service.api.fields.checks import is_id
+from flowspan_service.api.fields.page_tokens import Tokens
 from flowspan_service.api.run_tokens import RunTokens
-from flowspan_service.api.tokens import Tokens
 from flowspan_service.app.ports import Identity
 from flowspan_service.domain.errors import WrongSecretError
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.support.memory_store import ManualClock, MemoryStore
 
-from flowspan_service.app.reports import Applied, ApplyReport
+from flowspan_service.app.reports import ApplyReport
 from flowspan_service.app.sessions import OpenSession
 from flowspan_service.domain.artifacts import ArtifactChange, NewArtifact
 from flowspan_service.domain.payloads import Payload
@@ -16,6 +16,7 @@ from flowspan_service.domain.states import State, StateType
 from flowspan_service.domain.verdicts import VerdictKind
 
 if TYPE_CHECKING:
+    from flowspan_service.app.report_outcomes import Applied
     from flowspan_service.app.reported_events import ReportedEvent
 
 

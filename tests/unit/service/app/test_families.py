@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support.memory_store import ManualClock, MemoryStore
@@ -13,12 +13,15 @@ from flowspan_service.app.cancellations import BeginCancel
 from flowspan_service.app.families import ForgetOrphans, MendFamilies
 from flowspan_service.app.ports import Unfinished
 from flowspan_service.app.reported_events import NotUnderstood, ReportedEvent, run_ids_of
-from flowspan_service.app.reports import Applied, ApplyReport
+from flowspan_service.app.reports import ApplyReport
 from flowspan_service.app.runs import CreateRun, DeleteRun
 from flowspan_service.app.sessions import OpenSession
 from flowspan_service.domain.rules.transitions import ProposedTransition
 from flowspan_service.domain.runs import NewRun, RunKind
 from flowspan_service.domain.states import Cause, StateType
+
+if TYPE_CHECKING:
+    from flowspan_service.app.report_outcomes import Applied
 
 FLOW, TASK = RunKind.FLOW, RunKind.TASK
 S = StateType

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.memory_store import ManualClock, MemoryStore
@@ -18,7 +19,7 @@ from flowspan_service.app.reported_events import (
     sequence_count,
     without_first,
 )
-from flowspan_service.app.reports import Applied, ApplyReport, report_pieces
+from flowspan_service.app.reports import ApplyReport, report_pieces
 from flowspan_service.app.runs import CreateRun
 from flowspan_service.app.sessions import EndSession, OpenSession
 from flowspan_service.domain.rules.transitions import (
@@ -31,6 +32,9 @@ from flowspan_service.domain.rules.transitions import (
 from flowspan_service.domain.runs import NewRun, RunKind
 from flowspan_service.domain.states import TERMINAL_TYPES, Cause, StateType
 from flowspan_service.domain.verdicts import Verdict, VerdictKind
+
+if TYPE_CHECKING:
+    from flowspan_service.app.report_outcomes import Applied
 
 S = StateType
 UNKNOWN: ReportedEvent = ("", NotUnderstood("event_is_known", "?"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.memory_store import ManualClock, MemoryStore
@@ -10,7 +11,7 @@ from tests.support.memory_store import ManualClock, MemoryStore
 from flowspan_service.app import reports
 from flowspan_service.app.ports import Unfinished
 from flowspan_service.app.reported_events import NotUnderstood, ReportedEvent
-from flowspan_service.app.reports import Applied, ApplyReport, report_pieces
+from flowspan_service.app.reports import ApplyReport, report_pieces
 from flowspan_service.app.sessions import EndSession, OpenSession, Reap
 from flowspan_service.domain.artifacts import ArtifactChange, NewArtifact
 from flowspan_service.domain.errors import (
@@ -25,6 +26,9 @@ from flowspan_service.domain.runs import NewRun, Run, RunKind
 from flowspan_service.domain.sessions import SessionStatus
 from flowspan_service.domain.states import Cause, State, StateType
 from flowspan_service.domain.verdicts import VerdictKind
+
+if TYPE_CHECKING:
+    from flowspan_service.app.report_outcomes import Applied
 
 LEASE_US = 30_000_000
 S = StateType

@@ -7,7 +7,7 @@ import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
-from flowspan_service.api.errors import CODES
+from flowspan_service.api.calls.errors import CODES
 from flowspan_service.domain import errors
 from flowspan_service.transports.grpc.statuses import status_code, trailing_metadata
 

@@ -9,7 +9,7 @@ from google.rpc.code_pb2 import Code
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
-from flowspan_service.api.errors import CODES
+from flowspan_service.api.calls.errors import CODES
 from flowspan_service.domain.errors import NotFoundError, OverloadedError
 from flowspan_service.transports.http import errors
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from flowspan.v1 import report_pb2
 from flowspan_service.api import limits
-from flowspan_service.api.states import short_verdict_message, verdict_message
-from flowspan_service.api.values import brief
+from flowspan_service.api.fields.states import short_verdict_message, verdict_message
+from flowspan_service.api.fields.values import brief
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,8 @@ from pathlib import Path
 from google.protobuf import descriptor_pb2
 
 from flowspan.v1 import token_pb2
-from flowspan_service.api.scopes import SCOPES, is_audited
-from flowspan_service.domain.tokens import ALL_SCOPES, Scope, granted
+from flowspan_service.api.services import SCOPES
+from flowspan_service.domain.tokens import ALL_SCOPES, Scope, granted, is_audited
 
 ROOT = Path(__file__).resolve().parents[4]
 STUBS = ROOT / "python_client" / "flowspan" / "v1"

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from flowspan_service.api import keep_alives
-from flowspan_service.api.keep_alives import KeepAlive
+from flowspan_service.api.calls import keep_alives
+from flowspan_service.api.calls.keep_alives import KeepAlive
 
 NEVER_S = 1e6
 

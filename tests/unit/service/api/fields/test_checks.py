@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flowspan.v1 import flow_run_service_pb2 as pb
-from flowspan_service.api import checks
+from flowspan_service.api.fields import checks
 from flowspan_service.domain.errors import InvalidFieldError, TooLargeError
 
 ID = "0f8fad5b-d9cb-469f-a165-70867728950e"

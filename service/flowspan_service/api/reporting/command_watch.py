@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flowspan.v1 import report_service_pb2 as pb
 from flowspan_service.api import limits
-from flowspan_service.api.acks import command_message
+from flowspan_service.api.reporting.acks import command_message
 from flowspan_service.app.sessions import check_secret, hash_of_secret, session_is_unknown
 from flowspan_service.domain.sessions import SessionStatus
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from flowspan_service.api import limits
-from flowspan_service.api.wire_shape import check_shape, malformed
+from flowspan_service.api.calls.wire_shape import check_shape, malformed
 from flowspan_service.domain.errors import OverloadedError, ServiceError, TooLargeError
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ T = TypeVar("T")
 IN_A_THREAD = 128 * limits.KIB
 """Larger messages are parsed in the thread, so that they do not delay other calls."""
 FRAMES_SCANNED_ABOVE = 640 * limits.KIB
-"""Larger frames of a stream are scanned before they are parsed (see api.wire_shape). Smaller ones
-take 32 MiB at worst, and the batches of a busy client, of about 512 KiB, are spared the scan. Other
-messages are scanned if they need the thread."""
+"""Larger frames of a stream are scanned before they are parsed (see api.calls.wire_shape). Smaller
+ones take 32 MiB at worst, and the batches of a busy client, of about 512 KiB, are spared the scan.
+Other messages are scanned if they need the thread."""
 MAX_WAITING = 64 * limits.MIB
 """The most bytes that may wait for the thread."""
 

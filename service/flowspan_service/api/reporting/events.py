@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowspan_service.api import checks, limits
+from flowspan_service.api import limits
 from flowspan_service.api.artifacts import (
     artifact_change,
     check_artifact,
     check_artifact_change,
     new_artifact,
 )
-from flowspan_service.api.payloads import check_payload, payload_of, stored_payload
+from flowspan_service.api.fields import checks
+from flowspan_service.api.fields.payloads import check_payload, payload_of, stored_payload
+from flowspan_service.api.fields.states import check_failure
+from flowspan_service.api.fields.traces import check_trace, new_trace
 from flowspan_service.api.run_details import read_details
-from flowspan_service.api.states import check_failure
-from flowspan_service.api.traces import check_trace, new_trace
 from flowspan_service.app.reported_events import (
     SHORT_RUN_SEQUENCES,
     NotUnderstood,

@@ -8,7 +8,7 @@ import pytest
 
 from flowspan.v1 import failure_pb2, payload_pb2, state_pb2
 from flowspan_service.api import limits
-from flowspan_service.api.states import check_failure, new_state, state_message
+from flowspan_service.api.fields.states import check_failure, new_state, state_message
 from flowspan_service.domain.errors import InvalidFieldError, TooLargeError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowspan_service.api.tokens import Tokens, WatchPlace
+from flowspan_service.api.fields.page_tokens import Tokens, WatchPlace
 from flowspan_service.app.ports import Identity
 from flowspan_service.domain.errors import BadTokenError, TokenOutOfRangeError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flowspan_service.api.call import Call
-from flowspan_service.api.traces import check_traceparent, span_of
+from flowspan_service.api.fields.traces import check_traceparent, span_of
 from flowspan_service.domain.errors import InvalidFieldError
 
 SPAN = f"00-{'a' * 32}-{'b' * 16}-01"

@@ -13,9 +13,15 @@ from flowspan.v1 import (
     verdict_pb2,
 )
 from flowspan_service.api import limits
-from flowspan_service.api.checks import STATE_TYPES, check_text, check_time, invalid, too_large
-from flowspan_service.api.payloads import check_payload, stored_payload
-from flowspan_service.api.values import (
+from flowspan_service.api.fields.checks import (
+    STATE_TYPES,
+    check_text,
+    check_time,
+    invalid,
+    too_large,
+)
+from flowspan_service.api.fields.payloads import check_payload, stored_payload
+from flowspan_service.api.fields.values import (
     brief,
     microseconds,
     optional_microseconds,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from flowspan.v1 import payload_pb2
 from flowspan_service.api import limits
-from flowspan_service.api.checks import check_required_text, invalid, too_large
+from flowspan_service.api.fields.checks import check_required_text, invalid, too_large
 from flowspan_service.domain.payloads import Payload
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from flowspan.v1 import (
     watch_service_pb2,
 )
 from flowspan_service.api import limits
-from flowspan_service.api.payloads import (
+from flowspan_service.api.fields.payloads import (
     check_payload,
     payload_message,
     payload_of,

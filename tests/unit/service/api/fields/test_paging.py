@@ -6,8 +6,8 @@ import pytest
 
 from flowspan.v1 import flow_run_service_pb2, flow_service_pb2
 from flowspan_service.api import limits
-from flowspan_service.api.paging import Paging, is_oldest_first, selection_of
-from flowspan_service.api.tokens import Tokens
+from flowspan_service.api.fields.page_tokens import Tokens
+from flowspan_service.api.fields.paging import Paging, is_oldest_first, selection_of
 from flowspan_service.app.ports import Identity
 from flowspan_service.app.ports.pages import Page
 from flowspan_service.domain.errors import BadTokenError

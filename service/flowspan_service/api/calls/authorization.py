@@ -15,8 +15,8 @@ import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from flowspan_service.api.audit import Audit
-from flowspan_service.api.checks import too_large
+from flowspan_service.api.calls.audit import Audit
+from flowspan_service.api.fields.checks import too_large
 from flowspan_service.domain.errors import (
     MissingScopeError,
     RateLimitedError,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from flowspan_service.api.call import Call
-    from flowspan_service.api.services import Method
+    from flowspan_service.api.calls.method import Method
     from flowspan_service.app.known_tokens import KnownTokens
     from flowspan_service.app.ports import Clock
     from flowspan_service.domain.tokens import AccessToken, Scope

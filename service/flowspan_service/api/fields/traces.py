@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 from flowspan.v1 import trace_pb2
 from flowspan_service.api import limits
-from flowspan_service.api.checks import check_hex, check_required_text, check_text, invalid, shown
+from flowspan_service.api.fields.checks import (
+    check_hex,
+    check_required_text,
+    check_text,
+    invalid,
+    shown,
+)
 from flowspan_service.domain.errors import TooLargeError
 from flowspan_service.domain.run_context import MEMBER
 from flowspan_service.domain.runs import TraceContext

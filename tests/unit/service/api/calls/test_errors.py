@@ -6,7 +6,7 @@ import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 
 from flowspan.v1.error_pb2 import ErrorReason
-from flowspan_service.api.errors import (
+from flowspan_service.api.calls.errors import (
     CODES,
     Code,
     as_service_error,

@@ -10,7 +10,8 @@ from google.protobuf.message import DecodeError
 from tests.support.report_client import created, entered, new_id, whole_run
 
 from flowspan.v1 import failure_pb2, flow_run_service_pb2, report_pb2, report_service_pb2
-from flowspan_service.api import limits, wire_shape
+from flowspan_service.api import limits
+from flowspan_service.api.calls import wire_shape
 from flowspan_service.domain.errors import InvalidFieldError, TooLargeError
 
 if TYPE_CHECKING:

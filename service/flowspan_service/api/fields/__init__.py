@@ -1,0 +1,1 @@
+"""Checks and conversions of fields that the messages of several nouns share."""

@@ -1,0 +1,1 @@
+"""The reports of processes: their events, the stream, acks and commands."""
