@@ -13,7 +13,9 @@ noon = datetime.datetime(2030, 1, 1, 12, tzinfo=datetime.timezone.utc)
 def show(state):
     details = state.state_details
     print(state.name, state.type.value, state.message or "-", details.pause_key)
-    print("  ", details.pause_timeout == noon, details.pause_timeout is None, details.pause_reschedule)
+    print(
+        "  ", details.pause_timeout == noon, details.pause_timeout is None, details.pause_reschedule
+    )
 
 
 show(Paused())
