@@ -138,7 +138,9 @@ class Flow(Decorated[P, R_co], FlowDefinition):
         return parameter_schema(self.fn, self._all_checks.names)
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        """Return the parameters as the function would receive them, including defaults.
+        """Return the validated and coerced parameters, with the defaults of the others.
+
+        Defaults are validated only when the flow is called, as in Prefect.
 
         Args:
             parameters: Values by parameter name.
@@ -146,7 +148,7 @@ class Flow(Decorated[P, R_co], FlowDefinition):
         Raises:
             ParameterError: The values do not match the parameters; the message names them.
         """
-        return dict(self.binding.bind((), parameters))
+        return dict(self.binding.bind((), parameters, validates_defaults=False))
 
     def serialize_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """Return the parameters as JSON values, as they are stored with a run.

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
     from types import FrameType
 
 _BLOCKS = (
@@ -30,7 +30,10 @@ _LIMITS = (
     "flowspan has no concurrency limits across runs yet. In one flow run, "
     "ThreadPoolTaskRunner(max_workers=…) limits its tasks."
 )
-_PROFILES = "flowspan has no profiles. Set variables of the environment (FLOWSPAN_…)."
+_PROFILES = (
+    "`flowspan profile` lists and changes profiles, and FLOWSPAN_PROFILE chooses one. Other "
+    "settings are variables of the environment (FLOWSPAN_…)."
+)
 _ASSETS = "flowspan has no assets. Use @task, and artifacts (flowspan.artifacts) for its outputs."
 _REST = (
     "There is no REST. The methods of the API client take keyword arguments: docs/api-client.md."
@@ -324,14 +327,20 @@ def _is_import(frame: FrameType) -> bool:
     return frame.f_code.co_code[frame.f_lasti] == opmap["IMPORT_FROM"]
 
 
-def refusing(module: str) -> Callable[[str], Any]:
+def refusing(module: str, *, modules: Container[str] = ()) -> Callable[[str], Any]:
     """Return the `__getattr__` of a module that lacks some of Prefect's names.
 
     Args:
         module: The module's `__name__`.
+        modules: The modules in it that are loaded when they are first used, because Prefect's are
+            available after a bare `import prefect`.
     """
 
-    def refuse(name: str) -> NoReturn:
+    def refuse(name: str) -> Any:
+        if name in modules:
+            from importlib import import_module  # noqa: PLC0415 - lazy loading
+
+            return import_module(f"{module}.{name}")
         refuse_name(module, name)
 
     return refuse

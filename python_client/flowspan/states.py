@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from flowspan import clock
 from flowspan.core.async_dispatch import gives_awaitable
 from flowspan.core.states import (
     CANCELLED,
@@ -22,6 +23,7 @@ from flowspan.core.states import (
     RUNNING,
     SCHEDULED,
     TERMINAL_TYPES,
+    Pause,
     State,
     StateDetails,
     StateType,
@@ -76,11 +78,9 @@ class StateMaker:
         name: The default name of the states; if empty, the name of the type.
     """
 
-    __slots__ = ("_name", "_type")
-
     def __init__(self, type_: StateType, name: str = "") -> None:
         self._type = type_
-        self._name = name or type_.name.capitalize()
+        self._name = self.__name__ = self.__qualname__ = name or type_.name.capitalize()
 
     def __call__(
         self, *, name: str | None = None, message: str | None = None, data: Any = None
@@ -118,8 +118,6 @@ class ScheduledMaker(StateMaker):
         name: The default name of the states.
     """
 
-    __slots__ = ()
-
     def __init__(self, name: str) -> None:
         super().__init__(SCHEDULED, name)
 
@@ -134,22 +132,85 @@ class ScheduledMaker(StateMaker):
         """Return a new state.
 
         Args:
-            scheduled_time: The time at which the run is due, with a time zone; None for as soon as
-                possible.
+            scheduled_time: The time at which the run is due, with a time zone; None for now.
             name: See `StateMaker`.
             message: See `StateMaker`.
             data: See `StateMaker`.
 
         Raises:
-            TypeError: The name or the message is not a string.
+            TypeError: The name or the message is not a string, or the time is not a datetime.
             ValueError: The time has no time zone.
         """
         state = super().__call__(name=name, message=message, data=data)
-        if scheduled_time is not None:
-            if scheduled_time.tzinfo is None:
-                raise ValueError(f"scheduled_time must have a time zone: {scheduled_time!r}")
-            state.scheduled_time = scheduled_time
+        state.scheduled_time = _with_zone(scheduled_time or _now(), "scheduled_time")
         return state
+
+
+class PausedMaker(StateMaker):
+    """Constructor of states of type PAUSED, in which a run waits to be resumed.
+
+    Args:
+        name: The default name of the states.
+        reschedule: The default of `reschedule`.
+    """
+
+    def __init__(self, name: str, *, reschedule: bool) -> None:
+        super().__init__(PAUSED, name)
+        self._reschedule = reschedule
+
+    def __call__(
+        self,
+        *,
+        timeout_seconds: float | None = None,
+        pause_expiration_time: datetime | None = None,
+        reschedule: bool | None = None,
+        pause_key: str | None = None,
+        name: str | None = None,
+        message: str | None = None,
+        data: Any = None,
+    ) -> State:
+        """Return a new state.
+
+        Args:
+            timeout_seconds: The time until the pause ends, in seconds; None for no limit.
+            pause_expiration_time: The time at which it ends, with a time zone, instead.
+            reschedule: True if the run leaves its process in the meantime.
+            pause_key: The name of the pause.
+            name: See `StateMaker`.
+            message: See `StateMaker`.
+            data: See `StateMaker`.
+
+        Raises:
+            TypeError: The name or the message is not a string, or the time is not a datetime.
+            ValueError: Both times were given, or the time has no time zone.
+        """
+        if timeout_seconds is not None and pause_expiration_time is not None:
+            raise ValueError("give either timeout_seconds or pause_expiration_time, not both")
+        state = super().__call__(name=name, message=message, data=data)
+        end = pause_expiration_time
+        if timeout_seconds is not None:
+            end = _now(timeout_seconds)
+        elif end is not None:
+            end = _with_zone(end, "pause_expiration_time")
+        is_rescheduled = self._reschedule if reschedule is None else reschedule
+        state.pause = Pause(timeout=end, key=pause_key, reschedule=is_rescheduled)
+        return state
+
+
+def _now(after_s: float = 0) -> datetime:
+    from datetime import UTC, datetime  # noqa: PLC0415 - not needed to define flows
+
+    return datetime.fromtimestamp(clock.program_ns() / 1e9 + after_s, UTC)
+
+
+def _with_zone(time: datetime, what: str) -> datetime:
+    from datetime import datetime  # noqa: PLC0415 - not needed to define flows
+
+    if not isinstance(time, datetime):
+        raise TypeError(f"{what} must be a datetime, not {time!r}")
+    if time.tzinfo is None:
+        raise ValueError(f"{what} must have a time zone: {time!r}")
+    return time
 
 
 # States that are not final. A flow or task that returns one of them has failed.
@@ -163,8 +224,8 @@ Submitting = StateMaker(PENDING, "Submitting")
 InfrastructurePending = StateMaker(PENDING, "InfrastructurePending")
 Running = StateMaker(RUNNING)
 Retrying = StateMaker(RUNNING, "Retrying")
-Paused = StateMaker(PAUSED)
-Suspended = StateMaker(PAUSED, "Suspended")
+Paused = PausedMaker("Paused", reschedule=False)
+Suspended = PausedMaker("Suspended", reschedule=True)
 Cancelling = StateMaker(CANCELLING)
 
 # Final states.

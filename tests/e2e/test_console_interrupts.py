@@ -182,6 +182,88 @@ def test_sigterm_breaks_off_code_that_blocks(service: ServiceProcess, where: str
     assert [run.state.type for run in runs] == [CRASHED] * hooks
 
 
+GENERATORS = {
+    "a flow": """
+    @flow(on_crashed=[crashed])
+    def values():
+        yield 1
+        wait(lambda: time.sleep(600))
+        yield 2
+    list(values())
+    """,
+    "a task": """
+    @task
+    def values():
+        wait(lambda: time.sleep(600))
+        yield 1
+    list(values())
+    """,
+    "an async flow": """
+    @flow(on_crashed=[crashed])
+    async def values():
+        yield 1
+        try:
+            print("blocked", flush=True)
+            await asyncio.sleep(600)
+        finally: print("finally", flush=True)
+        yield 2
+    async def consume():
+        async for value in values(): pass
+    asyncio.run(consume())
+    """,
+    "a flow that is closed": """
+    @flow(on_crashed=[crashed])
+    def values():
+        try: yield 1
+        finally: wait(lambda: time.sleep(600))
+    each = values()
+    next(each)
+    each.close()
+    """,
+}
+
+
+@pytest.mark.parametrize("where", GENERATORS)
+def test_sigterm_ends_a_generator_while_its_own_code_runs(
+    service: ServiceProcess, where: str
+) -> None:
+    waiting = """
+    def wait(call):
+        try:
+            print("blocked", flush=True)
+            call()
+        finally: print("finally", flush=True)
+    """
+    code = START + waiting + GENERATORS[where]
+    with FlowProcess(code, home=service.home / "client", address=service.address) as process:
+        process.wait_for_line("blocked")
+        process.process.send_signal(signal.SIGTERM)
+        output = process.finish(expected_code=-signal.SIGTERM)
+    hooks = code.count("on_crashed")
+    assert output.count("finally") == 1
+    assert output.count("hook: Terminated from outside (SIGTERM).") == hooks
+    runs = [*flow_runs(service.channel), *task_runs(service.channel)]
+    assert [run.state.type for run in runs] == [CRASHED]
+
+
+def test_between_the_values_of_a_generator_sigterm_is_what_it_was(service: ServiceProcess) -> None:
+    code = """
+    @flow
+    def values():
+        for number in range(3):
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+            yield number
+    for value in values():
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    print("done")
+    """
+    with FlowProcess(
+        START + code, home=service.home / "client", address=service.address
+    ) as process:
+        assert "done" in process.finish()
+
+
 def test_sigterm_is_the_programs_where_it_handles_it(service: ServiceProcess) -> None:
     code = """
     signal.signal(signal.SIGTERM, lambda *_: print("mine", flush=True) or STUBBORN.set())

@@ -34,6 +34,11 @@ class ArtifactId(UUID):
 
     __slots__ = ()
 
+    @property
+    def id(self) -> ArtifactId:
+        """The id itself: in Prefect, `create` returns an artifact with an id."""
+        return self
+
     def __await__(self) -> Generator[None, None, ArtifactId]:
         yield from ()
         return self

@@ -49,6 +49,7 @@ from flowspan.api import (
     VerdictKind,
 )
 from flowspan.api.client import FlowspanClient, SyncFlowspanClient, get_client
+from flowspan.prefect_names import refusing
 
 __all__ = [
     "Artifact",
@@ -95,3 +96,5 @@ __all__ = [
     "VerdictKind",
     "get_client",
 ]
+
+__getattr__ = refusing(__name__, modules={"orchestration", "schemas"})

@@ -141,7 +141,10 @@ def execute(run: Run, io: EngineIO) -> Steps[State]:  # noqa: C901 - the hot pat
                     yield from before_attempt(run, io, name, message, now)
                 value = yield RUN_FUNCTION
             except BaseException as error:  # noqa: BLE001 - whatever ends the run must be reported
-                state = judge_error(error, run_id, now_ns())
+                if type(error) is TypeError and not definition.is_flow:
+                    state = judge_error(_error_of_call(run, error), run_id, now_ns())
+                else:
+                    state = judge_error(error, run_id, now_ns())
             else:
                 if id(type(value)) in ATOMIC_IDS:
                     state = State(COMPLETED, "Completed", "", value, run_id, now_ns())
@@ -171,6 +174,22 @@ def execute(run: Run, io: EngineIO) -> Steps[State]:  # noqa: C901 - the hot pat
         # No error may leave a run open.
         broken_off(run)
         return never_run(run, io, error)
+
+
+def _error_of_call(run: Run, error: TypeError) -> BaseException:
+    """Return the ParameterError of a task whose arguments do not fit; else the error itself.
+
+    The arguments of a task are not bound before its call, which is faster. A call that cannot
+    succeed is not retried.
+    """
+    try:
+        misfit = run.definition.binding.misfit(run.args, run.kwargs or {})
+    except (TypeError, ValueError):  # a function in C without a signature
+        misfit = None
+    if misfit is None:
+        return error
+    run.may_retry = False
+    return misfit
 
 
 def announce(run: Run, io: EngineIO) -> None:

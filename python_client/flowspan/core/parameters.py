@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.argument_validation import Checks
-from flowspan.core.functions import is_field, is_wrapper
+from flowspan.core.functions import attribute_of, is_field, is_wrapper
+from flowspan.core.pickling import MADE
 from flowspan.core.type_hints import signature_of
 from flowspan.core.values.inspection import exact_text
 from flowspan.exceptions import ParameterError
@@ -56,13 +57,16 @@ class Parameters:
         # Defaults that may have to be passed explicitly: fields, and values that need coercion.
         self._defaults = self._taken(self._fields if checks is None else defaults)
 
-    def bind(self, args: Args, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    def bind(
+        self, args: Args, kwargs: Mapping[str, Any], *, validates_defaults: bool = True
+    ) -> dict[str, Any]:
         """Return the arguments of a call by parameter, validated, with defaults.
 
         Args:
             args: The positional arguments. Those of a variadic parameter are collected in a tuple.
             kwargs: The keyword arguments. Those of a variadic parameter are collected in a
                 dictionary. Keywords that only a wrapper takes keep their own names and values.
+            validates_defaults: False to return defaults as they are.
 
         Raises:
             ParameterError: They do not fit; the message names the parameter and the reason.
@@ -87,12 +91,26 @@ class Parameters:
         given = frozenset(bound.arguments) if self._defaults or self._fields else ()
         bound.apply_defaults()
         arguments = bound.arguments
-        if self._checks is not None and self._defaults:
+        if self._checks is not None and self._defaults and validates_defaults:
             self._validate_defaults(arguments, given, self._checks)
         if self._fields:
             self._fill_fields(arguments, given)
         arguments.update(others)
         return arguments
+
+    def misfit(self, args: Args, kwargs: Mapping[str, Any]) -> ParameterError | None:
+        """Return the error of a call whose arguments do not fit the parameters, or None.
+
+        Values are not validated, and no code of the user is called.
+        """
+        try:
+            self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            # A wrapper of flowspan's own passes all arguments on.
+            is_own = MADE in (attribute_of(self._fn, "__dict__") or ())
+            if is_own or self._bound_to_wrapper(args, kwargs) is None:
+                return ParameterError(f"{self._who}: {error}.")
+        return None
 
     def call_arguments(
         self, arguments: Mapping[str, Any], args: Args, kwargs: Mapping[str, Any]

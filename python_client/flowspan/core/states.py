@@ -73,6 +73,7 @@ class State(StateQuestions):
         "_flow_run_id",
         "_holds_upstream",
         "_id",
+        "_pause",
         "_scheduled_time",
         "_trace",
         "data",
@@ -125,6 +126,15 @@ class State(StateQuestions):
         self._scheduled_time = time
 
     @property
+    def pause(self) -> Pause:
+        """The details of a handmade state of type PAUSED; empty for any other state."""
+        return getattr(self, "_pause", None) or Pause()  # rarely set, as each task makes states
+
+    @pause.setter
+    def pause(self, pause: Pause) -> None:
+        self._pause = pause
+
+    @property
     def id(self) -> UUID:
         """An id that is created on first access. The service does not know it."""
         known: UUID | None = getattr(self, "_id", None)  # rarely set, as each task makes states
@@ -155,6 +165,9 @@ class State(StateQuestions):
             task_run_id=UUID(run_id) if is_task else None,
             scheduled_time=self.scheduled_time,
             traceparent=self.traceparent or None,
+            pause_timeout=self.pause.timeout,
+            pause_key=self.pause.key,
+            pause_reschedule=self.pause.reschedule,
         )
 
     @property
@@ -310,6 +323,21 @@ class State(StateQuestions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """The details of a handmade state of type PAUSED.
+
+    Attributes:
+        timeout: The time at which the pause ends; None for no limit.
+        key: The name of the pause.
+        reschedule: True if the run leaves its process in the meantime.
+    """
+
+    timeout: datetime | None = None
+    key: str | None = None
+    reschedule: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StateDetails:
     """The details of a state in addition to its type, name and message.
 
@@ -318,6 +346,9 @@ class StateDetails:
         task_run_id: The task run that entered it; None for a flow run's or a handmade state.
         scheduled_time: The time at which the run continues, if one was set.
         traceparent: W3C traceparent of the span of the run that ended in it; None without tracing.
+        pause_timeout: The time at which a pause ends, if a handmade state sets one.
+        pause_key: The name of that pause.
+        pause_reschedule: True if the run leaves its process during that pause.
         child_flow_run_id: Always None, like the following ones: for compatibility with Prefect.
     """
 
@@ -325,12 +356,12 @@ class StateDetails:
     task_run_id: UUID | None = None
     scheduled_time: datetime | None = None
     traceparent: str | None = None
-    child_flow_run_id: UUID | None = None
-    cache_key: str | None = None
-    cache_expiration: datetime | None = None
     pause_timeout: datetime | None = None
     pause_key: str | None = None
     pause_reschedule: bool = False
+    child_flow_run_id: UUID | None = None
+    cache_key: str | None = None
+    cache_expiration: datetime | None = None
 
 
 class ReturnedState(State):

@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from flowspan.home import expand
+from flowspan.locking.waiting import AsyncLocking
 from flowspan.private_files import FILE_MODE, make_folder
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _FIRST_WAIT_S = 0.005
 _LONGEST_WAIT_S = 0.25
 
 
-class FileSystemLockManager:
+class FileSystemLockManager(AsyncLocking):
     """A lock manager that uses locked files in a folder.
 
     The operating system releases the locks of a process however it dies. On a network file system

@@ -6,9 +6,10 @@ import os
 import threading
 
 from flowspan import clock
+from flowspan.locking.waiting import AsyncLocking
 
 
-class MemoryLockManager:
+class MemoryLockManager(AsyncLocking):
     """A lock manager for the threads and coroutines of one process.
 
     All instances in a process share the same locks. They end with the process, so a dead process

@@ -34,6 +34,7 @@ def install() -> None:
     global _installed, _original  # noqa: PLW0603 - one per process
     if not _installed:
         _original, builtins.print = builtins.print, _print
+        _print.__name__ = _print.__qualname__ = "print"
         _installed = True
 
 

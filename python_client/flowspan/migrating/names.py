@@ -14,6 +14,8 @@ from flowspan.prefect_names import ATTRIBUTES, advice_on_module, advice_on_name
 SAME, DIFFERS, RENAMED, MISSING = "same", "differs", "renamed", "missing"
 
 _CODE = re.compile(r"`([^`]+)`")
+_OF_RUNTIME = "PREFECT__RUNTIME__"
+"""The beginning of the variables that replace facts of `prefect.runtime` in tests."""
 _OWNERS = {
     "flow": "Flow",
     "flows.flow": "Flow",
@@ -116,6 +118,17 @@ def option_fact(kind: str, name: str) -> Fact:
         name: The option.
     """
     return fact(f"options of @{kind.lower()}", name) or Fact(MISSING, "flowspan has no such option")
+
+
+def setting_fact(name: str) -> Fact:
+    """Return the fact about a variable of the environment.
+
+    Args:
+        name: The variable, which begins with "PREFECT_".
+    """
+    if name.startswith(_OF_RUNTIME):
+        return Fact(RENAMED, f"`FLOWSPAN{name.removeprefix('PREFECT')}`")
+    return fact("settings", name) or Fact(MISSING, "flowspan has no such setting")
 
 
 def is_module(name: str) -> bool:

@@ -26,6 +26,7 @@ from flowspan.migrating.names import (
     import_fact,
     is_module,
     option_fact,
+    setting_fact,
 )
 
 if TYPE_CHECKING:
@@ -316,8 +317,7 @@ class _Reader(_Kinds):
         """Check strings that name Prefect's settings and modules."""
         text = _text(node)
         if _SETTING.fullmatch(text):
-            known = fact("settings", text) or Fact(MISSING, "flowspan has no such setting")
-            self._found(node, text, known)
+            self._found(node, text, setting_fact(text))
         elif text.startswith(_LOGGER_NAMES):
             self._add(node, repr(text), DIFFERS, _LOGGERS)
         elif _DOTTED.fullmatch(text) or "[" in text:  # the latter may be an annotation

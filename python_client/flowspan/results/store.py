@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from flowspan import clock, config
@@ -13,6 +13,7 @@ from flowspan.core.failures import reason_of
 from flowspan.core.run import current_run
 from flowspan.core.values.inspection import is_instance
 from flowspan.exceptions import ConfigError, MissingResult, ResultUnreadable
+from flowspan.locking import waiting
 from flowspan.results.record import ResultRecord, made_record, pack, unpack
 from flowspan.results.storage import file_name, open_folder, own_results
 from flowspan.results.trusted_storages import note_storage, read_trusted
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from flowspan.locking.protocol import LockManager
     from flowspan.results.storage import Folder
     from flowspan.serializers import SerializerLike
+
+T = TypeVar("T")
 
 _logger = logging.getLogger("flowspan.results")
 _NS_PER_S = 1_000_000_000
@@ -93,6 +96,10 @@ class ResultStore:
             raise MissingResult(f"There is no result {key!r} in {self.url}.")
         return record
 
+    async def aread(self, key: str) -> ResultRecord:
+        """Return the record under a key, without blocking the loop; see `read`."""
+        return await _in_thread(self.read, key)
+
     def find(self, key: str, warn: Callable[[str], object] | None = None) -> ResultRecord | None:
         """Return the record under a key if it exists, is intact and has not expired.
 
@@ -117,6 +124,10 @@ class ResultStore:
     def exists(self, key: str) -> bool:
         """Return True if `find` returns a record."""
         return self.find(key) is not None
+
+    async def aexists(self, key: str) -> bool:
+        """Return True if `find` returns a record, without blocking the loop."""
+        return await _in_thread(self.exists, key)
 
     def write(
         self,
@@ -143,6 +154,16 @@ class ResultStore:
         record = self.prepare(obj, key, expiration, run_id)
         self.write_record(record)
         return record
+
+    async def awrite(
+        self,
+        obj: Any,
+        key: str | None = None,
+        expiration: datetime | None = None,
+        run_id: str = "",
+    ) -> ResultRecord:
+        """Store a value without blocking the loop; see `write`."""
+        return await _in_thread(self.write, obj, key, expiration, run_id)
 
     def prepare(
         self,
@@ -220,6 +241,15 @@ class ResultStore:
         """
         return self._locks().acquire_lock(key, holder or self.holder(), acquire_timeout=timeout)
 
+    async def aacquire_lock(
+        self,
+        key: str,
+        holder: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - Prefect's signature
+    ) -> bool:
+        """Lock a key without blocking the event loop; see `acquire_lock`."""
+        return await waiting.acquire(self._locks(), key, holder or self.holder(), timeout)
+
     def release_lock(self, key: str, holder: str | None = None) -> None:
         """Unlock a key; see `flowspan.locking`."""
         self._locks().release_lock(key, holder or self.holder())
@@ -236,6 +266,29 @@ class ResultStore:
         """Wait until a key is unlocked; return False if the timeout passed first."""
         return self._locks().wait_for_lock(key, timeout)
 
+    async def await_for_lock(
+        self,
+        key: str,
+        timeout: float | None = None,  # noqa: ASYNC109 - Prefect's signature
+    ) -> bool:
+        """Wait until a key is unlocked, without blocking the event loop; see `wait_for_lock`."""
+        return await waiting.wait(self._locks(), key, timeout)
+
+    def supports_isolation_level(self, level: str) -> bool:
+        """Return True if transactions with this isolation level can use the store.
+
+        Args:
+            level: An `IsolationLevel`, or its name.
+
+        Raises:
+            ValueError: There is no such level.
+        """
+        if level == "READ_COMMITTED":
+            return True
+        if level == "SERIALIZABLE":
+            return self.lock_manager is not None
+        raise ValueError(f"{level!r} is not an isolation level: READ_COMMITTED or SERIALIZABLE.")
+
     def holder(self) -> str:
         """Return the default holder of locks: the current run."""
         run = current_run.get()
@@ -243,6 +296,12 @@ class ResultStore:
 
     def __repr__(self) -> str:
         return f"ResultStore({self.url!r}, serializer={short_name(self.serializer)!r})"
+
+
+async def _in_thread(fn: Callable[..., T], *args: Any) -> T:
+    from asyncio import to_thread  # noqa: PLC0415 - start-up cost
+
+    return await to_thread(fn, *args)
 
 
 def _given(option: Any) -> Any:

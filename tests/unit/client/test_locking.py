@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -48,6 +49,28 @@ def test_one_holder_at_a_time(locks: Any, key: str) -> None:
     assert locks.acquire_lock(key, "b", acquire_timeout=0)
     locks.release_lock(key, "b")
     locks.release_lock(f"{key}-other", "b")
+
+
+def test_coroutines_wait_without_blocking_their_loop(locks: Any, key: str) -> None:
+    async def main() -> None:
+        assert await locks.aacquire_lock(key, "a", acquire_timeout=0)
+        assert await locks.await_for_lock(f"{key}-other")
+        assert not await locks.aacquire_lock(key, "b", acquire_timeout=0)
+        assert not await locks.await_for_lock(key, timeout=0)
+        waiting = asyncio.create_task(locks.aacquire_lock(key, "b"))
+        cancelled = asyncio.create_task(locks.aacquire_lock(key, "c"))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        locks.release_lock(key, "a")
+        assert await waiting
+        assert locks.is_lock_holder(key, "b")
+        locks.release_lock(key, "b")
+        assert await locks.await_for_lock(key)
+        assert not locks.is_locked(key)
+
+    asyncio.run(main())
 
 
 def test_who_waits_gets_it(locks: Any, key: str) -> None:

@@ -7,4 +7,4 @@ from flowspan.prefect_names import refusing
 
 __all__ = ["FlowRun", "State", "StateType", "TaskRun"]
 
-__getattr__ = refusing(__name__)
+__getattr__ = refusing(__name__, modules={"objects"})

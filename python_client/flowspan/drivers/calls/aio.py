@@ -208,6 +208,18 @@ async def _outermost(process: ProcessContext, parent: Run | None) -> AsyncIterat
     if not is_outermost(parent):
         yield
         return
+    stop = cancelling_current_task()
+    takes_sigterm = begin_ending_with_process(stop)
+    try:
+        async with _flushing(process):
+            yield
+    finally:
+        if takes_sigterm:
+            end_with_process(stop)
+
+
+def cancelling_current_task() -> Callable[[], object]:
+    """Return the function that cancels the current asyncio task when SIGTERM has arrived."""
     task = current_task()
     assert task is not None  # noqa: S101 - only used in coroutines
     loop = task.get_loop()
@@ -219,13 +231,7 @@ async def _outermost(process: ProcessContext, parent: Run | None) -> AsyncIterat
     def stop() -> None:
         loop.call_soon_threadsafe(cancel)
 
-    takes_sigterm = begin_ending_with_process(stop)
-    try:
-        async with _flushing(process):
-            yield
-    finally:
-        if takes_sigterm:
-            end_with_process(stop)
+    return stop
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from flowspan.core.run import current_run, is_outermost
 from flowspan.core.steps import RUN_FUNCTION
 from flowspan.core.values.inspection import is_instance
 from flowspan.drivers.calls.aio import (
+    cancelling_current_task,
     finish_attempt,
     flush_in_thread,
     interruptible,
@@ -23,6 +24,7 @@ from flowspan.drivers.calls.aio import (
 from flowspan.drivers.calls.aio_cancellation import as_cancel, passed_on
 from flowspan.drivers.calls.attempt import taking_commands
 from flowspan.drivers.calls.generators import BaseIteration
+from flowspan.drivers.cancellation.termination import EndingAtIntervals
 from flowspan.drivers.futures.arguments import given_upstream
 from flowspan.drivers.perform_async import perform, perform_closed
 from flowspan.drivers.process import process_of
@@ -52,21 +54,30 @@ async def iterate(
     process = process_of(parent)
     inputs = args, kwargs, given_upstream(wait_for)
     iteration = AsyncIteration(process, definition, inputs, await resolved(*inputs))
+    sigterm = EndingAtIntervals(
+        is_outermost=is_outermost(parent), made_stop=cancelling_current_task
+    )
+    sigterm.begin()
     try:
-        with iteration.cancellable():
-            while await iteration.advance():
-                try:
-                    iteration.answer(sent=(yield iteration.value))
-                except GeneratorExit:
-                    await iteration.close()
-                    raise
-                except BaseException as thrown:  # noqa: BLE001 - the body handles it
-                    iteration.answer(thrown=thrown)
+        try:
+            with iteration.cancellable():
+                while await iteration.advance():
+                    try:
+                        sigterm.end()
+                        iteration.answer(sent=(yield iteration.value))
+                    except GeneratorExit:
+                        await iteration.close()
+                        raise
+                    except BaseException as thrown:  # noqa: BLE001 - the body handles it
+                        iteration.answer(thrown=thrown)
+                    sigterm.begin()
+        finally:
+            iteration.end()
+        if is_outermost(parent):
+            await flush_in_thread(process)
+        passed_on(iteration.state).outcome()
     finally:
-        iteration.end()
-    if is_outermost(parent):
-        await flush_in_thread(process)
-    passed_on(iteration.state).outcome()
+        sigterm.end()
 
 
 def collecting(fn: Callable[..., Any]) -> Callable[..., Any]:

@@ -29,6 +29,7 @@ from flowspan.drivers.calls.run_inputs import inputs_of
 from flowspan.drivers.calls.start import begin_flow, begin_task
 from flowspan.drivers.calls.sync import finish_attempt, resolved
 from flowspan.drivers.cancellation.safe_points import calls_user_code
+from flowspan.drivers.cancellation.termination import EndingAtIntervals
 from flowspan.drivers.futures.arguments import given_upstream, settle
 from flowspan.drivers.perform import perform
 from flowspan.drivers.process import get_process, process_of
@@ -96,20 +97,28 @@ def iterate(
     process = process_of(parent)
     inputs = args, kwargs, given_upstream(wait_for)
     iteration = Iteration(process, definition, inputs, resolved(*inputs))
+    sigterm = EndingAtIntervals(is_outermost=is_outermost(parent))
+    sigterm.begin()
     try:
         with iteration.cancellable():
             while iteration.advance():
                 try:
+                    sigterm.end()
                     iteration.answer(sent=(yield iteration.value))
                 except GeneratorExit:
+                    sigterm.begin()
                     iteration.close()
                     raise
                 except BaseException as thrown:  # noqa: BLE001 - the body handles it
                     iteration.answer(thrown=thrown)
+                sigterm.begin()
     finally:
         iteration.end()
-        if is_outermost(parent):
-            process.flush()
+        try:
+            if is_outermost(parent):
+                process.flush()
+        finally:
+            sigterm.end()
     return iteration.state.outcome()
 
 

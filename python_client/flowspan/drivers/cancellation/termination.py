@@ -84,6 +84,41 @@ def end_with_process(stop: Callable[[], object] | None) -> None:
         raise SystemExit(128 + _SIGTERM)  # PID 1 of a container survives the signal
 
 
+class EndingAtIntervals:
+    """SIGTERM handling for the run of a generator function, while its own code runs.
+
+    Between two values, the consumer's code runs. There, the signal does what it does in any
+    program, and the service notices that the run is lost.
+
+    Args:
+        is_outermost: False for a run in another one, which handles the signal itself.
+        made_stop: Returns the function that stops the run; see `begin_ending_with_process`.
+    """
+
+    def __init__(
+        self,
+        *,
+        is_outermost: bool,
+        made_stop: Callable[[], Callable[[], object] | None] = lambda: None,
+    ) -> None:
+        self._is_outermost = is_outermost
+        self._made_stop = made_stop
+        self._stop: Callable[[], object] | None = None
+        self._takes = False
+
+    def begin(self) -> None:
+        """Call this before the code of the run; see `begin_ending_with_process`."""
+        if self._is_outermost and not self._takes:
+            self._stop = self._made_stop()
+            self._takes = begin_ending_with_process(self._stop)
+
+    def end(self) -> None:
+        """Call this before the code of the consumer, and after the end; see `end_with_process`."""
+        if self._takes:
+            self._takes = False
+            end_with_process(self._stop)
+
+
 def _on_sigterm(number: int, _frame: FrameType | None) -> None:
     global _has_come  # noqa: PLW0603 - one per process
     _signal.signal(number, _DEFAULT)  # a second signal ends the process at once

@@ -71,7 +71,12 @@ def test_names_are_sorted_by_line_into_what_works_and_what_does_not(tmp_path: Pa
             "missing c.",
         ),
         ("os.environ['PREFECT_API_URL'] = 'x'", "renamed PREFECT_API_URL"),
+        ("os.environ['PREFECT_API_KEY'] = 'x'", "renamed PREFECT_API_KEY: FLOWSPAN_TOKEN"),
         ("os.environ['PREFECT_NO_SUCH'] = 'x'", "missing PREFECT_NO_SUCH"),
+        (
+            "monkeypatch.setenv('PREFECT__RUNTIME__FLOW_RUN__NAME', 'x')",
+            "renamed PREFECT__RUNTIME__FLOW_RUN__NAME: FLOWSPAN__RUNTIME__FLOW_RUN__NAME",
+        ),
         ("logging.getLogger('prefect.flow_runs')", "differs 'prefect.flow_runs'"),
         ("logging.getLogger('prefect')", "differs 'prefect'"),
         ("mock.patch('prefect.flow')", "differs 'prefect.flow'"),

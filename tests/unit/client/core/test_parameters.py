@@ -215,6 +215,30 @@ def test_arguments_that_do_not_fit_the_signature(args, kwargs, words: str) -> No
         bind(function, *args, **kwargs)
 
 
+def test_a_misfit_is_found_without_validating() -> None:
+    def function(a: int, b: int = 0) -> None: ...
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> None: ...
+
+    for fn, found in ((function, True), (wrapper, False)):
+        parameters = Parameters(fn, "Task 't'", Checks(fn))
+        assert parameters.misfit(("x",), {"b": "y"}) is None
+        misfit = parameters.misfit((1, 2, 3), {})
+        assert (misfit is not None) is found
+        assert not found or str(misfit) == "Task 't': too many positional arguments."
+
+
+def test_defaults_are_left_alone_on_request() -> None:
+    def function(a: int, b: int = "1", c: int = "no") -> None: ...  # type: ignore[assignment]
+
+    parameters = Parameters(function, "Flow 'f'", Checks(function))
+    arguments = parameters.bind((), {"a": "2"}, validates_defaults=False)
+    assert arguments == {"a": 2, "b": "1", "c": "no"}
+    with pytest.raises(ParameterError, match="parameter 'c'"):
+        parameters.bind((), {"a": "2"})
+
+
 def test_no_validation_on_request() -> None:
     def function(n: int) -> None: ...
 

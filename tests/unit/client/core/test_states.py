@@ -60,7 +60,7 @@ def test_what_makes_states(name: str, expected: tuple[str, str]) -> None:
         assert {p for p in PREDICATES if getattr(state, p)()} == {predicate}
         assert state.is_final() == (state.type in states.TERMINAL_TYPES)
         assert state.timestamp is None
-        assert state.scheduled_time is None
+        assert (state.scheduled_time is not None) is (type_ == "SCHEDULED")
     assert pickle.loads(pickle.dumps(make)) is make  # noqa: S301 - pickled by this test
     assert repr(make) == f"flowspan.states.{name}"
     assert repr(make(name=None, message=None)) == repr(plain)
@@ -79,6 +79,23 @@ def test_a_state_that_waits_may_say_until_when() -> None:
         assert make(scheduled_time=NOON).scheduled_time == NOON
     with pytest.raises(ValueError, match="time zone"):
         states.Scheduled(NOON.replace(tzinfo=None))
+
+
+def test_a_pause_may_say_until_when() -> None:
+    for make in (states.Paused, states.Suspended):
+        details = make(pause_expiration_time=NOON, pause_key="k").state_details
+        assert (details.pause_timeout, details.pause_key) == (NOON, "k")
+        assert details.pause_reschedule is (make is states.Suspended)
+        copied = pickle.loads(pickle.dumps(make(pause_key="k")))  # noqa: S301 - pickled by this test
+        assert copied.state_details.pause_key == "k"
+        assert make(timeout_seconds=0).state_details.pause_timeout is not None
+        with pytest.raises(ValueError, match="not both"):
+            make(timeout_seconds=1, pause_expiration_time=NOON)
+        with pytest.raises(ValueError, match="time zone"):
+            make(pause_expiration_time=NOON.replace(tzinfo=None))
+    with pytest.raises(TypeError, match="scheduled_time must be a datetime, not 'noon'"):
+        states.Scheduled("noon")  # type: ignore[arg-type]
+    assert states.Completed().state_details.pause_timeout is None
 
 
 def test_the_time_of_a_state_that_was_entered() -> None:

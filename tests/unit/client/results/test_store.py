@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from datetime import UTC, datetime, timedelta
@@ -12,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowspan.exceptions import MissingResult, ResultUnreadable
+from flowspan.locking.memory import MemoryLockManager
 from flowspan.results import ResultStore
 from flowspan.results.record import ResultRecord, pack, unpack
 from flowspan.results.reference import load_reference
 from flowspan.results.storage import RemoteFolder, file_name, open_folder
+from flowspan.transactions import IsolationLevel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +49,36 @@ def test_what_is_written_is_found(folder: Any) -> None:
     assert store.exists("k")
     store.write("new", key="k")
     assert store.read("k").result == "new"
+
+
+def test_coroutines_read_and_write(folder: Any) -> None:
+    async def main() -> None:
+        store = ResultStore(folder, lock_manager=MemoryLockManager())
+        assert not await store.aexists("k")
+        with pytest.raises(MissingResult, match="'k'"):
+            await store.aread("k")
+        written = await store.awrite([1], key="k", run_id="r")
+        assert await store.aexists("k")
+        assert await store.aread("k") == store.read("k") == written
+        assert await store.aacquire_lock(str(folder), "a")
+        assert not await store.aacquire_lock(str(folder), "b", timeout=0)
+        assert not await store.await_for_lock(str(folder), timeout=0)
+        store.release_lock(str(folder), "a")
+        assert await store.await_for_lock(str(folder))
+
+    asyncio.run(main())
+
+
+def test_isolation_levels(folder: Any) -> None:
+    for level, with_locks, without in (
+        (IsolationLevel.READ_COMMITTED, True, True),
+        (IsolationLevel.SERIALIZABLE, True, False),
+    ):
+        locking = ResultStore(folder, lock_manager=MemoryLockManager())
+        assert locking.supports_isolation_level(level) is with_locks
+        assert ResultStore(folder).supports_isolation_level(level) is without
+    with pytest.raises(ValueError, match="'no' is not an isolation level"):
+        ResultStore(folder).supports_isolation_level("no")
 
 
 def test_what_has_expired_is_not_found(folder: Any) -> None:
