@@ -119,7 +119,7 @@ class App:
             raise _not_allowed("GET, HEAD")
         if request.path == METRICS and self._backend.access.needs_tokens:
             self._backend.access.check(METRICS, Scope.READ, connect.call_of(request, None))
-        await page(answer, request.headers.get("host", ""))
+        await page(answer, request)
 
     async def _call(self, method: Method, request: Request, answer: Answer) -> None:
         backend, dispatcher, kind = self._backend, self._dispatcher, request.media_type
