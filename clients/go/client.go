@@ -97,7 +97,7 @@ func Connect(ctx context.Context, options ...Option) (*Client, error) {
 		return nil, err
 	}
 	if settings.tls == nil && where.network == "tcp" { // Unix sockets need no TLS
-		if settings.tls, err = tlsFromEnviron(); err != nil {
+		if err := settings.setUpTLS(); err != nil {
 			return nil, err
 		}
 	}

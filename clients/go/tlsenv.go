@@ -8,44 +8,60 @@ import (
 	"strings"
 )
 
-// tlsFromEnviron returns the settings of TLS that the environment names, with the variables of the
-// Python client; nil for a connection without TLS.
-func tlsFromEnviron() (*tls.Config, error) {
-	ca, certificate := variable("FLOWSPAN_TLS_CA"), variable("FLOWSPAN_TLS_CLIENT_CERT")
-	key, name := variable("FLOWSPAN_TLS_CLIENT_KEY"), variable("FLOWSPAN_TLS_SERVER_NAME")
+// setUpTLS takes the settings of TLS from the environment, which has the variables of the Python
+// client. It changes nothing if they ask for a connection without TLS.
+func (c *config) setUpTLS() error {
+	ca, certificate, name := variable("FLOWSPAN_TLS_CA"), variable("FLOWSPAN_TLS_CLIENT_CERT"), variable("FLOWSPAN_TLS_SERVER_NAME")
 	switch text := variable("FLOWSPAN_TLS"); strings.ToLower(text) {
 	case "1", "true", "yes", "on":
 	case "0", "false", "no", "off":
-		return nil, nil
+		return nil
 	case "", "auto":
 		if ca == "" && certificate == "" && name == "" {
-			return nil, nil
+			return nil
 		}
 	default:
-		return nil, configError("FLOWSPAN_TLS=%q: expected true, false or auto", text)
+		return configError("FLOWSPAN_TLS=%q: expected true, false or auto", text)
 	}
 	settings := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: name}
+	var err error
 	if ca != "" {
-		content, err := os.ReadFile(expandUser(ca))
-		if err != nil {
-			return nil, configError("FLOWSPAN_TLS_CA: %v", err)
-		}
-		settings.RootCAs = x509.NewCertPool()
-		if !settings.RootCAs.AppendCertsFromPEM(content) {
-			return nil, configError("FLOWSPAN_TLS_CA: %s has no certificate in PEM", ca)
+		if settings.RootCAs, err = readAuthorities(ca); err != nil {
+			return err
 		}
 	}
 	if certificate != "" {
-		if key == "" {
-			key = certificate
+		if settings.Certificates, err = readCertificate(certificate); err != nil {
+			return err
 		}
-		pair, err := tls.LoadX509KeyPair(expandUser(certificate), expandUser(key))
-		if err != nil {
-			return nil, configError("FLOWSPAN_TLS_CLIENT_CERT, FLOWSPAN_TLS_CLIENT_KEY: %v", err)
-		}
-		settings.Certificates = []tls.Certificate{pair}
 	}
-	return settings, nil
+	c.tls = settings
+	return nil
+}
+
+func readAuthorities(path string) (*x509.CertPool, error) {
+	content, err := os.ReadFile(expandUser(path))
+	if err != nil {
+		return nil, configError("FLOWSPAN_TLS_CA: %v", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(content) {
+		return nil, configError("FLOWSPAN_TLS_CA: %s has no certificate in PEM", path)
+	}
+	return pool, nil
+}
+
+// readCertificate reads the certificate of this client, and its key, which may be in the same file.
+func readCertificate(path string) ([]tls.Certificate, error) {
+	key := variable("FLOWSPAN_TLS_CLIENT_KEY")
+	if key == "" {
+		key = path
+	}
+	pair, err := tls.LoadX509KeyPair(expandUser(path), expandUser(key))
+	if err != nil {
+		return nil, configError("FLOWSPAN_TLS_CLIENT_CERT, FLOWSPAN_TLS_CLIENT_KEY: %v", err)
+	}
+	return []tls.Certificate{pair}, nil
 }
 
 func variable(name string) string { return strings.TrimSpace(os.Getenv(name)) }
