@@ -7,6 +7,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
 from tests.support.raw_http import JSON, LIST, TIMEOUT_S, WATCH, exchange, get, send
 
@@ -168,7 +169,6 @@ def test_bodies_above_the_limit_are_refused_unread(port: int) -> None:
         b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n"
         b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
 )
 def test_bytes_that_are_no_request(port: int, request_bytes: bytes) -> None:
@@ -192,6 +192,13 @@ def test_other_protocols_are_told_which_one_this_is(
     status, content = refused_with(exchange(port, first_bytes))
     assert status == 400
     assert advice in content["message"]
+
+
+def test_a_client_of_grpc_is_told_that_this_is_http(port: int) -> None:
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = channel.unary_unary("/flowspan.v1.SystemService/GetInfo")
+        with pytest.raises(grpc.RpcError, match=r"(?i)http1"):
+            call(b"", timeout=TIMEOUT_S)
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/plain"])

@@ -71,6 +71,8 @@ _SLOW_HEAD = _answer(
 _NO_REQUEST = _answer(
     HTTPStatus.BAD_REQUEST, INVALID_ARGUMENT, "These bytes are not a request of HTTP/1.1."
 )
+# Not in frames of HTTP/2: clients of gRPC would connect again and again without a pause. They
+# recognize an answer of HTTP/1.1, and say so.
 _HTTP2 = _answer(
     HTTPStatus.BAD_REQUEST,
     INVALID_ARGUMENT,

@@ -37,7 +37,7 @@ _FRONT_PAGE = """\
 <style>
 body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem;
   color: #222; background: #fff; }}
-pre {{ overflow-x: auto; padding: .75rem; background: #f2f2f2; }}
+pre {{ white-space: pre-wrap; overflow-wrap: anywhere; padding: .75rem; background: #f2f2f2; }}
 code {{ font-family: ui-monospace, monospace; }}
 @media (prefers-color-scheme: dark) {{
   body {{ color: #ddd; background: #161616; }}
@@ -49,23 +49,25 @@ code {{ font-family: ui-monospace, monospace; }}
 </head>
 <body>
 <h1>flowspan {version}</h1>
-<p>This is the HTTP interface of a flowspan service. It speaks
-<a href="https://connectrpc.com/docs/protocol">Connect</a> and gRPC-Web, and so JSON:</p>
+<p>This is the HTTP interface of a flowspan service, for programs. It speaks
+<a href="https://connectrpc.com/docs/protocol">Connect</a> and gRPC&#8209;Web, in binary and in
+JSON:</p>
 <pre><code>curl -H 'content-type: application/json' -d '{{}}' \\
-  {token}{origin}/flowspan.v1.FlowRunService/ListFlowRuns</code></pre>
+{token}{origin}/flowspan.v1.FlowRunService/ListFlowRuns</code></pre>
 <ul>
 <li><a href="/openapi.json">openapi.json</a>: all methods and messages, as OpenAPI 3.1</li>
 <li><a href="/healthz">healthz</a>: the health of the service</li>
 <li><a href="/metrics">metrics</a>: its figures, for Prometheus</li>
 </ul>
 {access}
-<p>In a terminal, <code>flowspan run ls</code> lists the runs.</p>
+<p>There is no web page with the runs yet. In a terminal, <code>flowspan run ls</code> lists
+them.</p>
 </body>
 </html>
 """
 
 _WITH_HEADER = """-H "authorization: Bearer $FLOWSPAN_TOKEN" \\
-  """
+"""
 _ACCESS = (
     "<p>Calls and <code>/metrics</code> need an access token, which <code>flowspan token create"
     "</code> creates on the machine of the service.</p>"
