@@ -70,7 +70,12 @@ def create_token(
     ] = 0.0,
     max_bytes: Annotated[
         int,
-        typer.Option("--max-bytes", metavar="N", min=0, help="Most bytes of a request; 0 for any."),
+        typer.Option(
+            "--max-bytes",
+            metavar="N",
+            min=0,
+            help="Most bytes of a request, at least 1024; 0 for any.",
+        ),
     ] = 0,
     file: Annotated[
         str | None,
