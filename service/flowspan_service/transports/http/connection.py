@@ -129,8 +129,7 @@ class Connection(HttpToolsProtocol):
             self._refusal = self._refusal or _refusal_of(data)
             self._head_bytes += len(data)
         super().data_received(data)
-        has_ended = self._has_ended or self.transport.is_closing()
-        if self._is_in_head and self._head_bytes > MAX_HEAD and not has_ended:
+        if self._is_in_head and self._head_bytes > MAX_HEAD:
             self._end_with(_LARGE_HEAD)
 
     def send_400_response(self, msg: str) -> None:
@@ -161,6 +160,8 @@ class Connection(HttpToolsProtocol):
             self._timer = None
 
     def _end_with(self, answer: bytes) -> None:
+        if self._has_ended or self.transport.is_closing():
+            return
         self._stop_timer()
         answering: RequestResponseCycle | None = self.cycle  # none before the first request
         is_free = answering is None or answering.response_complete
