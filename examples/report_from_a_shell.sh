@@ -1,17 +1,25 @@
 #!/bin/sh
 # Run a command as a flow run: its output becomes log records, its exit code the outcome, and it is
-# stopped if the run is cancelled. If the service cannot be reached, the command runs all the same.
+# stopped if the run is cancelled. If the service cannot be reached, or does not accept the token, the
+# command runs all the same.
 #
 #   examples/report_from_a_shell.sh nightly-backup tar -cvf /backup/data.tar /data
 #
 # FLOWSPAN_HTTP is the address of the service over HTTP; FLOWSPAN_RUN, if set, is the calling run.
+# FLOWSPAN_TOKEN, or the file FLOWSPAN_TOKEN_FILE, is the access token, if the service needs one.
 set -u
+[ $# -lt 2 ] && echo "usage: $0 FLOW COMMAND [ARGUMENT...]" >&2 && exit 2
 service=${FLOWSPAN_HTTP:-http://127.0.0.1:4680}/flowspan.v1.SingleRunService
 name=$1 && shift
 
+headers=$(mktemp) output=$(mktemp) && trap 'rm -f "$headers" "$output"' EXIT
 call() { # METHOD REQUEST: prints the answer; fails with 22 if the service refuses the request
+    secret=${FLOWSPAN_TOKEN:-$(cat "${FLOWSPAN_TOKEN_FILE:-/dev/null}")}
+    # In a file, because every user of the machine can see the arguments of a command.
+    echo "content-type: application/json${secret:+
+authorization: Bearer $secret}" > "$headers"
     printf '%s' "$2" | curl --silent --show-error --fail-with-body --max-time 10 --retry 2 \
-        --retry-connrefused --header 'content-type: application/json' --data-binary @- "$service/$1"
+        --retry-connrefused --header "@$headers" --data-binary @- "$service/$1"
 }
 quoted() { # prints standard input as the inside of a JSON string
     iconv -c -f UTF-8 -t UTF-8 | tr '\t' ' ' | tr -d '\000-\010\013-\037' |
@@ -24,9 +32,13 @@ id=$(printf '%012x' $(($(date +%s) * 1000)))$(od -An -N 9 -t x1 /dev/urandom | t
 id=$(echo "$id" | sed 's/^\(.\{8\}\)\(.\{4\}\)\(...\)\(...\)/\1-\2-7\3-8\4-/')
 answer=$(call StartRun "{\"id\": \"$id\", \"flowName\": \"$(printf '%s\n' "$name" | quoted)\",
     \"lease\": \"60s\", \"runContext\": \"${FLOWSPAN_RUN:-}\"}")
-[ $? -eq 22 ] && echo "$name does not run: $answer" >&2 && exit 1
+case $answer in
+*'"code":"failed_precondition"'* | *'"code":"invalid_argument"'*) # such as a cancelled caller
+    echo "$name does not run: $answer" >&2 && exit 1 ;;
+'{"code":'*) echo "$name runs, but is not reported: $answer" >&2 ;;
+esac
 token=$(field token)
-[ -z "$token" ] && exec "$@"
+[ -z "$token" ] && rm -f "$headers" "$output" && exec "$@"
 FLOWSPAN_RUN=$(field runContext) && export FLOWSPAN_RUN # for the runs that the command starts
 
 sent=0 number=0 logs= stopped=
@@ -44,7 +56,6 @@ touch_run() { # LINES: renews the lease, sends lines, and stops the command if t
 }
 stop() { stopped=yes && kill -TERM "$command" 2> /dev/null; }
 
-output=$(mktemp) && trap 'rm -f "$output"' EXIT
 "$@" > "$output" 2>&1 &
 command=$! && trap stop INT TERM
 while kill -0 "$command" 2> /dev/null; do sleep 1 && touch_run "$(wc -l < "$output")"; done

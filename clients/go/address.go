@@ -97,11 +97,7 @@ func published(home string) []target {
 // localHome returns the home of the local service, as the Python client finds it.
 func localHome() string {
 	if home := strings.TrimSpace(os.Getenv("FLOWSPAN_HOME")); home != "" {
-		if rest, ok := strings.CutPrefix(home, "~/"); ok {
-			if user, err := os.UserHomeDir(); err == nil {
-				home = filepath.Join(user, rest)
-			}
-		}
+		home = expandUser(home)
 		if absolute, err := filepath.Abs(home); err == nil {
 			return absolute
 		}

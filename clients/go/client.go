@@ -96,6 +96,11 @@ func Connect(ctx context.Context, options ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if settings.tls == nil && where.network == "tcp" { // Unix sockets need no TLS
+		if err := settings.setUpTLS(); err != nil {
+			return nil, err
+		}
+	}
 	client, err := newClient(settings, where)
 	if err != nil {
 		return nil, err

@@ -48,7 +48,8 @@ func WithAddress(address string) Option {
 	return func(c *config) { c.address = address }
 }
 
-// WithTLS connects with TLS.
+// WithTLS connects with TLS. Without it, the variables FLOWSPAN_TLS, FLOWSPAN_TLS_CA and so on say
+// whether and how to; they have no effect on Unix sockets.
 func WithTLS(settings *tls.Config) Option {
 	return func(c *config) { c.tls = settings.Clone() }
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"net"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -146,4 +148,41 @@ func TestTLSAndTokens(t *testing.T) {
 	}
 	connectTo(t, address, flowspan.WithTLS(settings), flowspan.WithToken("three"))
 	same(t, old.tokens, []string{"Bearer one", "Bearer two", "Bearer three"})
+}
+
+func TestTheEnvironmentSetsUpTLS(t *testing.T) {
+	issued := httptest.NewUnstartedServer(nil)
+	issued.StartTLS()
+	defer issued.Close()
+	folder := t.TempDir()
+	ca := filepath.Join(folder, "ca.pem")
+	block := &pem.Block{Type: "CERTIFICATE", Bytes: issued.Certificate().Raw}
+	if err := os.WriteFile(ca, pem.EncodeToMemory(block), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	old := &oldService{}
+	address := old.serve(t, grpc.Creds(credentials.NewServerTLSFromCert(&issued.TLS.Certificates[0])))
+	t.Setenv("FLOWSPAN_TLS_CA", ca)
+	t.Setenv("FLOWSPAN_TLS_SERVER_NAME", "example.com")
+	connectTo(t, address)
+	t.Setenv("FLOWSPAN_TLS", "true")
+	connectTo(t, address)
+	for name, text := range map[string]string{
+		"FLOWSPAN_TLS":             "perhaps",
+		"FLOWSPAN_TLS_CA":          filepath.Join(folder, "none.pem"),
+		"FLOWSPAN_TLS_CLIENT_CERT": ca, // without its key
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, text)
+			_, err := flowspan.Connect(ctxOf(t), flowspan.WithAddress(address))
+			var failure *flowspan.Error
+			if !errors.As(err, &failure) || failure.Code != codes.InvalidArgument || !strings.Contains(failure.Message, name) {
+				t.Error(err)
+			}
+		})
+	}
+	t.Setenv("FLOWSPAN_TLS", "off")
+	if _, err := flowspan.Connect(ctxOf(t), flowspan.WithAddress(address), flowspan.WithTimeout(300*time.Millisecond)); err == nil {
+		t.Error("connected without TLS")
+	}
 }

@@ -107,6 +107,8 @@ def test_figures_need_the_scope_read_and_other_pages_none(service: ServiceProces
     assert ask(plain(service), "/metrics", reader, page=True).status == 200
     for path in ("/", "/healthz", "/openapi.json"):
         assert ask(plain(service), path, page=True).status == 200
+    front = ask(plain(service), "/", page=True).body.decode()
+    assert "-H &quot;authorization: Bearer $FLOWSPAN_TOKEN&quot; \\\n" in front
 
 
 def test_too_many_calls(service: ServiceProcess) -> None:
@@ -154,6 +156,8 @@ def test_http_is_served_over_tls(
     assert info["http_address"].startswith("https://")
     trusting = ssl.create_default_context(cafile=certificates.ca)
     assert ask(secure(service, trusting), INFO).status == 200
+    front = ask(secure(service, trusting), "/", page=True).body.decode()
+    assert f"https://127.0.0.1:{port_of(service)}/flowspan.v1." in front
     with pytest.raises(ssl.SSLCertVerificationError):
         ask(secure(service, ssl.create_default_context()), INFO)
     with pytest.raises((ConnectionError, http.client.HTTPException)):

@@ -231,6 +231,8 @@ def test_a_token_expires(service: ServiceProcess, tcp: grpc.Channel) -> None:
     assert found == [UNAUTHENTICATED]
     assert [token.name for token in listed(service)] == []
     assert [token.name for token in listed(service, include_ended=True)] == ["short"]
+    (line,) = (line for line in service.log.splitlines() if "has expired" in line)
+    assert "principal=token:short" in line
 
 
 def test_a_revoked_token_ends_its_streams(service: ServiceProcess, tcp: grpc.Channel) -> None:

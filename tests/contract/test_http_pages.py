@@ -45,6 +45,7 @@ def test_front_page_says_what_is_here_and_loads_nothing(port: int) -> None:
     page = answer.body.decode()
     assert "flowspan 1.2.3" in page
     assert f"http://127.0.0.1:{port}/flowspan.v1.FlowRunService/ListFlowRuns" in page
+    assert "authorization" not in page
     links = Links()
     links.feed(page)
     assert links.loaded == []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
 from tests.support.raw_http import JSON, LIST, TIMEOUT_S, WATCH, exchange, get, send
 
@@ -167,13 +169,65 @@ def test_bodies_above_the_limit_are_refused_unread(port: int) -> None:
         b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n"
         b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
 )
 def test_bytes_that_are_no_request(port: int, request_bytes: bytes) -> None:
-    answer = exchange(port, request_bytes)
-    assert answer.startswith(b"HTTP/1.1 4"), answer
+    status, content = refused_with(exchange(port, request_bytes))
+    assert status in (400, 413)
+    assert content["code"] == "invalid_argument"
     assert send(port, LIST).status == 200
+
+
+@pytest.mark.parametrize(
+    ("first_bytes", "advice"),
+    [
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", "Call gRPC on"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "with http://"),
+        (b"\0\1\2\3", "not a request of HTTP/1.1"),
+    ],
+)
+def test_other_protocols_are_told_which_one_this_is(
+    port: int, first_bytes: bytes, advice: str
+) -> None:
+    status, content = refused_with(exchange(port, first_bytes))
+    assert status == 400
+    assert advice in content["message"]
+
+
+def test_a_client_of_grpc_is_told_that_this_is_http(port: int) -> None:
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = channel.unary_unary("/flowspan.v1.SystemService/GetInfo")
+        with pytest.raises(grpc.RpcError, match=r"(?i)http1"):
+            call(b"", timeout=TIMEOUT_S)
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/plain"])
+def test_a_spoilt_body_is_answered_once(
+    port: int, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = f"POST {LIST} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\n"
+    head += "transfer-encoding: chunked\r\n\r\n"
+    for parts in ([head.encode() + b"no chunk\r\n"], [head.encode(), b"no chunk\r\n"]):
+        answer = exchange(port, *parts)
+        assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 415 "))
+        assert answer.count(b"HTTP/1.1 ") == 1
+    assert send(port, LIST).status == 200
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def refused_with(answer: bytes) -> tuple[int, Any]:
+    """Return the status and the content of an answer that ends its connection."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"\r\nconnection: close" in head, answer
+    assert f"\r\ncontent-length: {len(body)}".encode() in head, answer
+    return int(head.split()[1]), json.loads(body)
+
+
+def test_large_heads_are_refused(port: int) -> None:
+    head = b"GET / HTTP/1.1\r\nhost: localhost\r\nx-more: " + b"y" * (2 * connection.MAX_HEAD)
+    status, content = refused_with(exchange(port, head))
+    assert status == 431
+    assert str(connection.MAX_HEAD) in content["message"]
 
 
 def test_endless_heads_are_cut_off(port: int) -> None:
@@ -193,7 +247,7 @@ def test_endless_heads_are_cut_off(port: int) -> None:
 def test_slow_heads_and_bodies_are_cut_off(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "HEAD_TIMEOUT_S", 0.1)
     monkeypatch.setattr(bodies, "PART_TIMEOUT_S", 0.1)
-    assert exchange(port, b"").startswith(b"HTTP/1.1 408 ")
+    assert refused_with(exchange(port, b""))[0] == 408
     assert exchange(port, b"GET / HTTP/1.1\r\nhost: ").startswith(b"HTTP/1.1 408 ")
     head = f"POST {LIST} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     answer = exchange(port, f"{head}content-length: 10\r\n\r\n{{".encode())
@@ -230,4 +284,5 @@ def test_no_more_connections_when_files_run_out(
     harness: Harness, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(harness.backend.files, "begin", lambda: False)
-    assert exchange(port).startswith(b"HTTP/1.1 503 ")
+    status, content = refused_with(exchange(port))
+    assert (status, content["code"]) == (503, "unavailable")

@@ -160,8 +160,7 @@ def test_mutual_tls(
     service = start_service(asks_over_socket=True, arguments=flags)
     cert, key = certificates.issue("client@example.com")
     env = {"FLOWSPAN_ADDRESS": service.address, "FLOWSPAN_TLS_CA": str(certificates.ca)}
-    with pytest.raises(AssertionError):
-        run_with(env, "server", "status")
+    assert "FLOWSPAN_TLS_CLIENT_CERT" in run_with_code(env, 1, "server", "status")
     done = run_program(FLOW, env={**env, "FLOWSPAN_FLUSH_TIMEOUT_S": "1"})
     assert done.returncode == 0
     assert completed_task_runs(service) == 0
@@ -322,6 +321,38 @@ def test_commands_manage_tokens(start_service: Callable[..., ServiceProcess]) ->
     assert "there is no access token" in run_cli(
         "token", "revoke", "none", address=socket, expected_code=1
     )
+
+
+def test_a_secret_is_written_into_a_private_file(
+    start_service: Callable[..., ServiceProcess], tmp_path: Path
+) -> None:
+    service = start_service(asks_over_socket=True)
+    socket = service.socket_address
+    file = tmp_path / "me.token"
+    file.write_text("old")
+    file.chmod(0o644)
+    said = run_cli("token", "create", "me", "--file", str(file), address=socket)
+    assert str(file) in said
+    assert "fst_" not in said
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FLOWSPAN_TOKEN_FILE", str(file))
+        assert "No flow runs" in run_cli("run", "ls", address=service.address)
+    # Without a file, no token is created; without a token, the file stays as it is.
+    nowhere = str(tmp_path / "nowhere" / "token")
+    refused = run_cli("token", "create", "x", "--file", nowhere, address=socket, expected_code=1)
+    assert f"cannot write {nowhere}: No such file or directory" in refused
+    folder = str(tmp_path)
+    refused = run_cli("token", "create", "x", "--file", folder, address=socket, expected_code=1)
+    assert "Is a directory" in refused
+    written = file.read_text()
+    run_cli("token", "create", "me", "--file", str(file), address=socket, expected_code=1)
+    assert file.read_text() == written
+    assert "me" in run_cli("token", "ls", address=socket)
+    assert " x " not in run_cli("token", "ls", "--all", address=socket)
+    assert [path.name for path in tmp_path.iterdir()] == ["me.token"]
+    created = run_cli("token", "create", "y", "--file", str(file), "--json", address=socket)
+    assert json.loads(created)["secret"] is None
 
 
 def test_the_first_token_of_a_local_service(flowspan_home: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.support.access import create_token
 from tests.support.cli import flowspan
 from tests.support.report_client import new_id
 from tests.support.run_queries import flow_history, flow_runs, logs, wait_until
@@ -37,6 +38,7 @@ def served(start_service: Callable[..., ServiceProcess]) -> ServiceProcess:
 
 
 def environment(service: ServiceProcess, **more: str) -> dict[str, str]:
+    """Return the environment of the script; before a token exists, as the question needs none."""
     stub = system_service_pb2_grpc.SystemServiceStub(service.channel)
     address = stub.GetInfo(system_service_pb2.GetInfoRequest()).http_address
     return {**os.environ, "FLOWSPAN_HTTP": f"http://{address.removeprefix('http://')}", **more}
@@ -168,6 +170,32 @@ def test_command_below_a_cancelled_run_does_not_run(served: ServiceProcess) -> N
     assert "child does not run" in err
     assert "run_context" in err
     assert flow_runs(served.channel) == []
+
+
+def test_script_sends_its_token(
+    start_service: Callable[..., ServiceProcess], tmp_path: Path
+) -> None:
+    served = start_service(arguments=("--http-port", "0"), asks_over_socket=True)
+    env = environment(served)
+    secret = create_token(served.channel, "script", "report")
+    code, out, err = run(env, "unknown", "echo", "it runs")
+    assert (code, out) == (0, "it runs\n")
+    assert "unknown runs, but is not reported" in err
+    assert "requires an access token" in err
+    file = tmp_path / "token"
+    file.write_text(f"{secret}\n")
+    for more in ({"FLOWSPAN_TOKEN": secret}, {"FLOWSPAN_TOKEN_FILE": str(file)}):
+        code, out, err = run({**env, **more}, "known", "ps", "-eo", "args")
+        assert (code, err) == (0, "")
+        assert secret not in out
+    assert [run.state.name for run in flow_runs(served.channel)] == ["Completed", "Completed"]
+
+
+def test_script_without_a_command_says_how_to_use_it(served: ServiceProcess) -> None:
+    for arguments in ((), ("name",)):
+        code, out, err = run(environment(served), *arguments)
+        assert (code, out) == (2, "")
+        assert err == f"usage: {SCRIPT} FLOW COMMAND [ARGUMENT...]\n"
 
 
 def test_command_has_the_run_as_its_caller(served: ServiceProcess) -> None:

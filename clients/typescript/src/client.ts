@@ -31,6 +31,7 @@ import {
   openConnection,
   type ServiceConnection,
   type TlsOptions,
+  tlsFromEnviron,
   tokenSource,
 } from "./transport.js";
 import { VERSION } from "./version.js";
@@ -42,7 +43,7 @@ export interface ConnectOptions {
    * this user if it runs, or 127.0.0.1:4600.
    */
   address?: string;
-  /** Use TLS: `true`, or certificates. */
+  /** Use TLS: `true`, or certificates. If not set: `FLOWSPAN_TLS`, `FLOWSPAN_TLS_CA` and so on. */
   tls?: boolean | TlsOptions;
   /**
    * The bearer token, or a function that returns it for each call. If not set: `FLOWSPAN_TOKEN`, or
@@ -81,7 +82,7 @@ export interface ConnectOptions {
 export async function connect(options: ConnectOptions = {}): Promise<Client> {
   const environ = options.environ ?? process.env;
   const address = await resolveAddress(options.address, environ);
-  const tls = options.tls === true ? {} : options.tls || undefined;
+  const tls = tlsOf(options.tls, address, environ);
   const interceptors = [bearer(tokenSource(options.token, environ))];
   const calls = openConnection(address, tls, interceptors);
   try {
@@ -94,6 +95,16 @@ export async function connect(options: ConnectOptions = {}): Promise<Client> {
     calls.close();
     throw error;
   }
+}
+
+/** Return the settings of TLS; a Unix socket needs none, whatever the environment says. */
+function tlsOf(
+  given: ConnectOptions["tls"],
+  address: Address,
+  environ: Readonly<Record<string, string | undefined>>,
+): TlsOptions | undefined {
+  if (given === undefined) return address.path ? undefined : tlsFromEnviron(environ);
+  return given === true ? {} : given || undefined;
 }
 
 async function greet(

@@ -2,10 +2,13 @@
 
 import { readFileSync } from "node:fs";
 import { connect as connectPlain, type Socket } from "node:net";
+import { homedir } from "node:os";
+import { join } from "node:path";
 import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import type { Interceptor, Transport } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import type { Address } from "./address.js";
+import { FlowspanError } from "./errors.js";
 
 /** The settings of TLS. */
 export interface TlsOptions {
@@ -29,6 +32,8 @@ export interface ServiceConnection {
   close(): void;
 }
 
+const ON = new Set(["1", "true", "yes", "on"]);
+const OFF = new Set(["0", "false", "no", "off"]);
 const KEEPALIVE_DELAY_MS = 10_000;
 const PING_INTERVAL_MS = 30_000;
 const PING_TIMEOUT_MS = 15_000;
@@ -96,6 +101,48 @@ function openSocket(address: Address, tls: TlsOptions | undefined): Socket {
   if (tls.cert !== undefined) options.cert = Buffer.from(tls.cert);
   if (tls.key !== undefined) options.key = Buffer.from(tls.key);
   return connectTls(options);
+}
+
+/**
+ * Return the settings of TLS that the environment names, with the variables of the Python client;
+ * undefined for a connection without TLS.
+ *
+ * @throws FlowspanError - A variable is invalid, or its file cannot be read (INVALID_ARGUMENT).
+ */
+export function tlsFromEnviron(
+  environ: Readonly<Record<string, string | undefined>>,
+): TlsOptions | undefined {
+  const read = (name: string): Uint8Array | undefined => {
+    const path = environ[name]?.trim();
+    if (!path) return undefined;
+    try {
+      return readFileSync(path.startsWith("~/") ? join(homedir(), path.slice(2)) : path);
+    } catch (error) {
+      throw invalid(`${name}: ${(error as Error).message}`);
+    }
+  };
+  const text = environ.FLOWSPAN_TLS?.trim() ?? "";
+  const choice = text.toLowerCase();
+  if (OFF.has(choice)) return undefined;
+  if (!ON.has(choice) && choice !== "" && choice !== "auto")
+    throw invalid(`FLOWSPAN_TLS=${JSON.stringify(text)}: expected true, false or auto`);
+  const ca = read("FLOWSPAN_TLS_CA");
+  const cert = read("FLOWSPAN_TLS_CLIENT_CERT");
+  const key = read("FLOWSPAN_TLS_CLIENT_KEY") ?? cert; // by default in the same file
+  const serverName = environ.FLOWSPAN_TLS_SERVER_NAME?.trim();
+  if (!ON.has(choice) && !ca && !cert && !serverName) return undefined;
+  return {
+    ...(ca === undefined ? {} : { ca }),
+    ...(cert === undefined || key === undefined ? {} : { cert, key }),
+    ...(serverName ? { serverName } : {}),
+  };
+}
+
+function invalid(message: string): FlowspanError {
+  return new FlowspanError(message, {
+    code: "INVALID_ARGUMENT",
+    advice: "Correct the environment variable.",
+  });
 }
 
 /** Return the bearer token: the given one, `FLOWSPAN_TOKEN`, or the content of `FLOWSPAN_TOKEN_FILE`. */

@@ -109,7 +109,10 @@ def _unavailable(status: grpc.StatusCode, details: str, address: str) -> Service
     else:
         what = f"no connection to the service at {address}: {details}"
     if "closed" in details and not address.startswith("unix:"):
-        what += "\nIf it serves TLS, set FLOWSPAN_TLS=true."
+        what += (
+            "\nIf it serves TLS, set FLOWSPAN_TLS=true. If it requires a certificate of this "
+            "client, set FLOWSPAN_TLS_CLIENT_CERT and FLOWSPAN_TLS_CLIENT_KEY."
+        )
     return ServiceUnavailableError(
         f"{what}\nStart it with `flowspan server start`, or set FLOWSPAN_ADDRESS to its address."
     )

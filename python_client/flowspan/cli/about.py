@@ -35,7 +35,8 @@ def version(ctx: typer.Context, *, json: options.Json = False) -> None:
 def show_config(ctx: typer.Context, *, json: options.Json = False) -> None:
     """Show the settings and the source of each.
 
-    The source is an environment variable, the current profile or the default.
+    The source is an environment variable, the current profile (chosen with
+    `flowspan profile use`) or the default.
 
     Try:
 
@@ -59,6 +60,8 @@ def show_config(ctx: typer.Context, *, json: options.Json = False) -> None:
         source = "environment" if given else "default"
         if not given and config.profile and name in SETTINGS and value is not None:
             source = f"profile {config.profile}"
+        elif not given and name == "profile" and config.profile:
+            source = "profile use"
         rows.append((variable, _as_set(value), source))
     this.print_table(("VARIABLE", "VALUE", "SOURCE"), rows)
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import tempfile
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +20,8 @@ from flowspan.cli.session import CommandError, session
 from flowspan.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from flowspan.api.token_models import Token
     from flowspan.cli.session import Session
 
@@ -63,8 +70,22 @@ def create_token(
     ] = 0.0,
     max_bytes: Annotated[
         int,
-        typer.Option("--max-bytes", metavar="N", min=0, help="Most bytes of a request; 0 for any."),
+        typer.Option(
+            "--max-bytes",
+            metavar="N",
+            min=0,
+            help="Most bytes of a request, at least 1024; 0 for any.",
+        ),
     ] = 0,
+    file: Annotated[
+        str | None,
+        typer.Option(
+            "--file",
+            metavar="<path>",
+            help="Write the secret into this file, which only you can read, and do not print it.",
+            callback=options.refuse_blank,
+        ),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Create an access token and print its secret.
@@ -77,35 +98,77 @@ def create_token(
 
     Try:
 
-        flowspan token create nightly --expires 90d > nightly.token
+        flowspan token create nightly --expires 90d --file nightly.token
 
         flowspan token create me --scope admin
     """
     this = session(ctx)
     scopes = [_checked_scope(each) for each in scope or ("read", "report")]
     expires_at = _parsed_expiry(expires, now=this.now)
-    try:
-        created = this.client(even_if_empty=True).create_token(
-            name,
-            scopes,
-            expires_at=expires_at,
-            max_calls_per_second=max_calls,
-            max_request_bytes=max_bytes,
-        )
-    except ObjectAlreadyExists as error:
-        raise CommandError(
-            str(error), advice=f"Choose another name, or run `flowspan token revoke {name}` first."
-        ) from None
+    with _written_to(file) as write:
+        try:
+            created = this.client(even_if_empty=True).create_token(
+                name,
+                scopes,
+                expires_at=expires_at,
+                max_calls_per_second=max_calls,
+                max_request_bytes=max_bytes,
+            )
+        except ObjectAlreadyExists as error:
+            raise CommandError(
+                str(error),
+                advice=f"Choose another name, or run `flowspan token revoke {name}` first.",
+            ) from None
+        write(created.secret)
     if json:
-        this.print_json({**json_output.record(created.token), "secret": created.secret})
-        return
-    this.print(created.secret, at_once=True)
+        shown = created.secret if file is None else None
+        this.print_json({**json_output.record(created.token), "secret": shown})
+    elif file is not None:
+        this.print(f"Wrote the secret of {fmt.visible(name)} into {fmt.visible(file)}.")
+    else:
+        _show(this, name, created.secret)
+
+
+def _show(this: Session, name: str, secret: str) -> None:
+    this.print(secret, at_once=True)
     this.err.print(
         f"The secret of {fmt.visible(name)} is shown only now. Pass it to clients in "
         "FLOWSPAN_TOKEN, or in a file in FLOWSPAN_TOKEN_FILE.",
         style="dim",
         soft_wrap=True,
     )
+
+
+@contextmanager
+def _written_to(file: str | None) -> Iterator[Callable[[str], object]]:
+    """Yield a function that writes the secret into a file, which only this user can read.
+
+    The file is opened before the token is created: otherwise a token could exist whose secret is
+    lost. An existing file is replaced at the end, and kept if anything fails.
+
+    Raises:
+        CommandError: The file cannot be written.
+    """
+    if file is None:
+        yield lambda _: None
+        return
+    path = Path(file).expanduser()
+    temporary = ""
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        with os.fdopen(handle, "w", encoding="ascii") as opened:
+            yield lambda secret: opened.write(f"{secret}\n")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise CommandError(
+            f"cannot write {fmt.visible(file)}: {error.strerror}", advice="Choose another file."
+        ) from None
+    finally:
+        if temporary:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
 
 
 def list_tokens(

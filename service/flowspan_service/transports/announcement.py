@@ -62,12 +62,17 @@ def _how_to_reach(config: Config, about: About, addresses: list[str]) -> list[st
         + (", as it is by default." if config.home == default_home() else "."),
         f"Or point them at it:  export FLOWSPAN_ADDRESS={shlex.quote(addresses[-1])}",
     ]
-    if config.listens_on_tcp and not is_loopback(config.host):
-        port = addresses[-1].rpartition(":")[2]
+    http_address = about.http_address
+    if config.uses_tcp and not is_loopback(config.host):
         name = socket.gethostname()
-        lines[1] = f"Or point them at it, from anywhere:  export FLOWSPAN_ADDRESS={name}:{port}"
+        if config.listens_on_tcp:
+            port = addresses[-1].rpartition(":")[2]
+            lines[1] = f"Or point them at it, from anywhere:  export FLOWSPAN_ADDRESS={name}:{port}"
+        if http_address:
+            scheme, port = http_address.partition(":")[0], http_address.rpartition(":")[2]
+            http_address = f"{scheme}://{name}:{port}"
     if config.listens_on_tcp and config.tls_cert is not None:
         lines[1] += " FLOWSPAN_TLS=true"
-    if about.http_address:
-        lines.append(f"Browsers and curl find it at {about.http_address}/")
+    if http_address:
+        lines.append(f"Browsers and curl find it at {http_address}/")
     return lines

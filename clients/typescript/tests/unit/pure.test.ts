@@ -22,6 +22,7 @@ import {
   parseSpan,
 } from "../../src/runs/carriers.js";
 import { exponentialBackoff, retryDelayMs } from "../../src/runs/options.js";
+import { tlsFromEnviron } from "../../src/transport.js";
 import { VERSION } from "../../src/version.js";
 
 describe("ids", () => {
@@ -272,4 +273,32 @@ describe("calls without an answer", () => {
 test("the version is that of the package", () => {
   const file = new URL("../../package.json", import.meta.url);
   expect(JSON.parse(readFileSync(file, "utf8")).version).toBe(VERSION);
+});
+
+describe("TLS in the environment", () => {
+  const file = new URL("../../package.json", import.meta.url).pathname;
+
+  test("is off unless it is asked for", () => {
+    expect(tlsFromEnviron({})).toBeUndefined();
+    expect(tlsFromEnviron({ FLOWSPAN_TLS: "auto" })).toBeUndefined();
+    expect(tlsFromEnviron({ FLOWSPAN_TLS: "Off", FLOWSPAN_TLS_CA: file })).toBeUndefined();
+  });
+
+  test("is on with any setting", () => {
+    const content = readFileSync(file);
+    expect(tlsFromEnviron({ FLOWSPAN_TLS: " True " })).toEqual({});
+    expect(tlsFromEnviron({ FLOWSPAN_TLS_SERVER_NAME: "flows" })).toEqual({ serverName: "flows" });
+    expect(tlsFromEnviron({ FLOWSPAN_TLS_CA: file })).toEqual({ ca: content });
+    expect(tlsFromEnviron({ FLOWSPAN_TLS_CLIENT_CERT: file })).toEqual({
+      cert: content,
+      key: content,
+    });
+  });
+
+  test("names mistakes", () => {
+    for (const name of ["FLOWSPAN_TLS", "FLOWSPAN_TLS_CA", "FLOWSPAN_TLS_CLIENT_KEY"])
+      expect(() => tlsFromEnviron({ [name]: "/no/such/file" })).toThrow(
+        new RegExp(`${name}.*/no/such/file`),
+      );
+  });
 });

@@ -214,14 +214,20 @@ def explain_refusal(address: Address, error: LinkClosedError) -> FlowspanError:
             f"the server at {address} speaks gRPC, but is not a flowspan service or has an "
             f"incompatible version: it does not know flowspan.v1.ReportService. {advice}"
         )
+    said = str(error).rstrip(".")
     if error.reason in ACCESS_REASONS:
         return ConfigError(
-            f"the service at {address} refused this program: {error}. Set FLOWSPAN_TOKEN or "
+            f"the service at {address} refused this program: {said}. Set FLOWSPAN_TOKEN or "
             "FLOWSPAN_TOKEN_FILE to an access token with the scope report."
         )
     if error.status == "PERMISSION_DENIED":
-        return SessionRefusedError(f"the service at {address} refused the session: {error}.")
+        return SessionRefusedError(f"the service at {address} refused the session: {said}.")
     hint = ""
-    if error.message == CLOSED and not address.path and not address.access.uses_tls:
+    if error.message == CLOSED and address.access.uses_tls:
+        hint = (
+            " If it requires a certificate of this client, set FLOWSPAN_TLS_CLIENT_CERT and "
+            "FLOWSPAN_TLS_CLIENT_KEY."
+        )
+    elif error.message == CLOSED and not address.path:
         hint = " If it serves TLS, set FLOWSPAN_TLS=true."
-    return ServiceUnavailableError(f"the service at {address} refused the session: {error}.{hint}")
+    return ServiceUnavailableError(f"the service at {address} refused the session: {said}.{hint}")

@@ -6,6 +6,7 @@ Its lines go to the logger "flowspan.audit", and so to the log of the service.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import structlog
 
@@ -60,7 +61,7 @@ class Audit:
             "denied",
             method=path,
             principal=principal,
-            peer=call.peer,
+            peer=unquote(call.peer),
             reason=error.reason,
             error=str(error),
             **({"repeated": repeated} if repeated else {}),
@@ -79,7 +80,7 @@ class Audit:
             "call",
             method=path,
             principal=call.principal.name,
-            peer=call.peer,
+            peer=unquote(call.peer),
             code=code,
             **_targets(request),
         )

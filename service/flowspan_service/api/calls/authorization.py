@@ -106,6 +106,8 @@ class Authorization:
         try:
             call.principal = principal = self._principal(call)
             name = principal.name
+            if principal.token is not None:
+                self._check_expiry(principal.token)
             if scope not in principal.scopes:
                 raise _missing_scope(scope, principal)
             if principal.token is not None and principal.token.max_calls_per_second:
@@ -140,11 +142,13 @@ class Authorization:
                 "The access token is not valid: it is unknown or was revoked.",
                 advice=f"Check that it is complete and belongs to this service. {_ADVICE}",
             )
+        return Principal(f"token:{token.name}", granted(token.scopes), token)
+
+    def _check_expiry(self, token: AccessToken) -> None:
         now_us = self._clock.now_us()
         if token.is_expired(now_us):
             raise _expired(token)
         self._tokens.note_use(token, now_us)
-        return Principal(f"token:{token.name}", granted(token.scopes), token)
 
     def _spend(self, token: AccessToken) -> None:
         bucket = self._buckets.get(token.id)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from flowspan_service.api import limits
 from flowspan_service.api.calls.errors import as_service_error
 from flowspan_service.api.dispatcher import Dispatcher
 from flowspan_service.api.services import services
@@ -119,7 +120,7 @@ class App:
             raise _not_allowed("GET, HEAD")
         if request.path == METRICS and self._backend.access.needs_tokens:
             self._backend.access.check(METRICS, Scope.READ, connect.call_of(request, None))
-        await page(answer, request.headers.get("host", ""))
+        await page(answer, request)
 
     async def _call(self, method: Method, request: Request, answer: Answer) -> None:
         backend, dispatcher, kind = self._backend, self._dispatcher, request.media_type
@@ -173,7 +174,11 @@ def _not_allowed(allowed: str) -> RefusedError:
 
 def _wrong_type(method: Method, kind: str) -> RefusedError:
     types = [*(STREAM_TYPES if method.is_stream else connect.TYPES), *WEB_TYPES]
-    message = f"The content type of the request is not one of {', '.join(types)}."
+    said = f"is {kind[: limits.SHORT_NAME]!r}" if kind else "is missing"
+    message = (
+        f"The content type of the request {said}. Send JSON with the header 'content-type: "
+        f"{types[0]}'. Other types are {', '.join(types[1:])}."
+    )
     if kind.startswith(_GRPC) and kind not in WEB_TYPES:
         message = f"This is the port for HTTP. Call gRPC on the service's other port. {message}"
     elif method.is_stream and kind in connect.TYPES:

@@ -21,7 +21,9 @@ Header: TypeAlias = "tuple[bytes, bytes]"
 
 JSON = "application/json"
 
-_LINGER_S = 2.0
+LINGER_S = 2.0
+"""The time in which the rest of a refused request is read. If a connection is closed with unread
+bytes, its client may lose the answer."""
 _LINGER_BYTES = 16 << 20
 _MAX_PARAMETERS = 20
 
@@ -64,6 +66,11 @@ class Request:
         """
         text = self._scope["query_string"].decode("latin-1")
         return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_PARAMETERS))
+
+    @property
+    def scheme(self) -> str:
+        """The scheme of the request: "http", or "https" over TLS."""
+        return str(self._scope.get("scheme", "http"))
 
     @property
     def local_host(self) -> str:
@@ -136,7 +143,7 @@ class Answer:
         await self.write(b"" if self.is_head else body, more=True)
         dropped = 0
         try:
-            async with asyncio.timeout(_LINGER_S):
+            async with asyncio.timeout(LINGER_S):
                 while dropped < _LINGER_BYTES:
                     message = await receive()
                     dropped += len(message.get("body", b""))

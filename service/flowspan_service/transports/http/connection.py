@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import socket
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from flowspan_service.transports.http.asgi import LINGER_S
+from flowspan_service.transports.http.errors import (
+    INVALID_ARGUMENT,
+    UNAVAILABLE,
+    Failure,
+    json_bytes,
+)
 
 if TYPE_CHECKING:
     import asyncio
@@ -19,18 +28,62 @@ HEAD_TIMEOUT_S = 10.0
 of the connection for the first one."""
 MAX_HEAD = 256 << 10
 """The most bytes of a head that has not ended. A request of GET is in its head."""
+_MAX_REST = 1 << 20
+"""The most bytes that are read after an answer that ends the connection."""
 _UNACKED_MS = 60_000
 """The longest time in which a client may leave sent bytes unacknowledged."""
 
-_BUSY = (
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 5\r\n"
-    b"connection: close\r\n\r\n"
+_TLS_RECORD = b"\x16\x03"
+"""The beginning of a connection over TLS."""
+_HTTP2_PREFACE = b"PRI * HTTP/2"
+
+
+def _answer(status: HTTPStatus, code: int, message: str, *headers: str) -> bytes:
+    """Return a whole answer, after which the connection ends."""
+    body = json_bytes(Failure(code, message).as_json())
+    lines = [
+        f"HTTP/1.1 {status} {status.phrase}",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+        *headers,
+        "connection: close",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+_BUSY = _answer(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    UNAVAILABLE,
+    "The service has too many files and connections open. Try again later. Its operator can raise "
+    "the limit of open files.",
+    "retry-after: 5",
 )
-_LARGE_HEAD = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n"
-    b"connection: close\r\n\r\n"
+_LARGE_HEAD = _answer(
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    INVALID_ARGUMENT,
+    f"The head of the request has more than {MAX_HEAD} bytes. Send large messages with POST.",
 )
-_SLOW_HEAD = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_SLOW_HEAD = _answer(
+    HTTPStatus.REQUEST_TIMEOUT,
+    INVALID_ARGUMENT,
+    "The head of the request did not arrive in time. Send it again.",
+)
+_NO_REQUEST = _answer(
+    HTTPStatus.BAD_REQUEST, INVALID_ARGUMENT, "These bytes are not a request of HTTP/1.1."
+)
+# Not in frames of HTTP/2: clients of gRPC would connect again and again without a pause. They
+# recognize an answer of HTTP/1.1, and say so.
+_HTTP2 = _answer(
+    HTTPStatus.BAD_REQUEST,
+    INVALID_ARGUMENT,
+    "This port speaks HTTP/1.1, not HTTP/2. Call gRPC on the service's other port, which is 4600 "
+    "by default.",
+)
+_TLS = _answer(
+    HTTPStatus.BAD_REQUEST,
+    INVALID_ARGUMENT,
+    "This port does not use TLS. Call it with http://, or start the service with --tls-cert.",
+)
 
 
 class Connection(HttpToolsProtocol):
@@ -47,13 +100,17 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
         self._is_in_head = True
+        self._refusal = b""
+        self._has_ended = False
+        self._rest_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Begin, unless too many files and connections are open."""
         super().connection_made(transport)
         if not self.files.begin():
-            self._end_with(_BUSY)
+            transport.write(_BUSY)
+            transport.close()
             return
         _tune(transport.get_extra_info("socket"))
         self._begin_head()
@@ -65,13 +122,20 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived."""
-        if self.transport.is_closing():
+        if self._has_ended or self.transport.is_closing():
+            self._drop(data)
             return
         if self._is_in_head:
+            self._refusal = self._refusal or _refusal_of(data)
             self._head_bytes += len(data)
         super().data_received(data)
-        if self._is_in_head and self._head_bytes > MAX_HEAD and not self.transport.is_closing():
+        if self._is_in_head and self._head_bytes > MAX_HEAD:
             self._end_with(_LARGE_HEAD)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer bytes that are no request; the message is uvicorn's, the same for all of them."""
+        del msg
+        self._end_with(self._refusal or _NO_REQUEST)
 
     def on_message_begin(self) -> None:
         """Take the first byte of a request."""
@@ -96,11 +160,41 @@ class Connection(HttpToolsProtocol):
             self._timer = None
 
     def _end_with(self, answer: bytes) -> None:
+        if self._has_ended or self.transport.is_closing():
+            return
         self._stop_timer()
         answering: RequestResponseCycle | None = self.cycle  # none before the first request
-        if answering is None or answering.response_complete:
+        is_free = answering is None or answering.response_complete
+        if answering is not None and not (
+            is_free or self._is_in_head or answering.response_started
+        ):
+            # The body of a request is spoilt, and this is the answer to it.
+            answering.disconnected = is_free = True
+            answering.message_event.set()
+        if is_free:
             self.transport.write(answer)
-        self.transport.close()
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        """Close the connection a moment later, so that the client can read the answer."""
+        self._has_ended = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._timer = self.loop.call_later(LINGER_S, self.transport.close)
+
+    def _drop(self, data: bytes) -> None:
+        self._rest_bytes += len(data)
+        if self._rest_bytes > _MAX_REST:
+            self.transport.close()
+
+
+def _refusal_of(data: bytes) -> bytes:
+    """Return the answer to the first bytes of another protocol; empty for all others."""
+    if data.startswith(_TLS_RECORD):
+        return _TLS
+    return _HTTP2 if data.startswith(_HTTP2_PREFACE) else b""
 
 
 def connection_class(files: OpenFiles) -> type[Connection]:

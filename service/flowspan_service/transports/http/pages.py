@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from flowspan_service.api.backend import Backend
-    from flowspan_service.transports.http.asgi import Answer
+    from flowspan_service.transports.http.asgi import Answer, Request
 
 METRICS = "/metrics"
 HTML = "text/html; charset=utf-8"
@@ -37,30 +37,41 @@ _FRONT_PAGE = """\
 <style>
 body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem;
   color: #222; background: #fff; }}
-pre {{ overflow-x: auto; padding: .75rem; background: #f2f2f2; }}
+pre {{ white-space: pre-wrap; overflow-wrap: anywhere; padding: .75rem; background: #f2f2f2; }}
 code {{ font-family: ui-monospace, monospace; }}
 @media (prefers-color-scheme: dark) {{
   body {{ color: #ddd; background: #161616; }}
   pre {{ background: #262626; }}
   a {{ color: #8ab4f8; }}
+  a:visited {{ color: #c58af9; }}
 }}
 </style>
 </head>
 <body>
 <h1>flowspan {version}</h1>
-<p>This is the HTTP interface of a flowspan service. It speaks
-<a href="https://connectrpc.com/docs/protocol">Connect</a> and gRPC-Web, and so JSON:</p>
+<p>This is the HTTP interface of a flowspan service, for programs. It speaks
+<a href="https://connectrpc.com/docs/protocol">Connect</a> and gRPC&#8209;Web, in binary and in
+JSON:</p>
 <pre><code>curl -H 'content-type: application/json' -d '{{}}' \\
-  http://{host}/flowspan.v1.FlowRunService/ListFlowRuns</code></pre>
+{token}{origin}/flowspan.v1.FlowRunService/ListFlowRuns</code></pre>
 <ul>
 <li><a href="/openapi.json">openapi.json</a>: all methods and messages, as OpenAPI 3.1</li>
 <li><a href="/healthz">healthz</a>: the health of the service</li>
 <li><a href="/metrics">metrics</a>: its figures, for Prometheus</li>
 </ul>
-<p>In a terminal, <code>flowspan run ls</code> lists the runs.</p>
+{access}
+<p>There is no web page with the runs yet. In a terminal, <code>flowspan run ls</code> lists
+them.</p>
 </body>
 </html>
 """
+
+_WITH_HEADER = """-H "authorization: Bearer $FLOWSPAN_TOKEN" \\
+"""
+_ACCESS = (
+    "<p>Calls and <code>/metrics</code> need an access token, which <code>flowspan token create"
+    "</code> creates on the machine of the service.</p>"
+)
 
 
 class Pages:
@@ -72,21 +83,25 @@ class Pages:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self.by_path: dict[str, Callable[[Answer, str], Awaitable[None]]] = {
+        self.by_path: dict[str, Callable[[Answer, Request], Awaitable[None]]] = {
             "/": self._front,
             "/healthz": self._health,
             METRICS: self._metrics,
             "/openapi.json": self._openapi,
         }
 
-    async def _front(self, answer: Answer, host: str) -> None:
+    async def _front(self, answer: Answer, request: Request) -> None:
+        host = request.headers.get("host") or "127.0.0.1:4680"
+        needs_token = self._backend.access.needs_tokens
         page = _FRONT_PAGE.format(
             version=html.escape(self._backend.about.version),
-            host=html.escape(host or "127.0.0.1:4680"),
+            origin=html.escape(f"{request.scheme}://{host}"),
+            token=html.escape(_WITH_HEADER) if needs_token else "",
+            access=_ACCESS if needs_token else "",
         )
         await answer.whole(HTTPStatus.OK, page.encode(), HTML, [_NOTHING_ELSE])
 
-    async def _health(self, answer: Answer, _: str) -> None:
+    async def _health(self, answer: Answer, _: Request) -> None:
         problem = self._problem()
         content = {"status": "NOT_SERVING" if problem else "SERVING"}
         if problem:
@@ -94,10 +109,10 @@ class Pages:
         status = HTTPStatus.SERVICE_UNAVAILABLE if problem else HTTPStatus.OK
         await answer.whole(status, json_bytes(content), JSON)
 
-    async def _metrics(self, answer: Answer, _: str) -> None:
+    async def _metrics(self, answer: Answer, _: Request) -> None:
         await answer.whole(HTTPStatus.OK, metrics(self._backend), MEDIA_TYPE)
 
-    async def _openapi(self, answer: Answer, _: str) -> None:
+    async def _openapi(self, answer: Answer, _: Request) -> None:
         await answer.whole(HTTPStatus.OK, _openapi_document(), JSON)
 
     def _problem(self) -> str:

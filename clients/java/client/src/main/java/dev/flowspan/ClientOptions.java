@@ -63,7 +63,10 @@ public final class ClientOptions {
     return copy;
   }
 
-  /** Connects with TLS. Without this option, the connection is not encrypted. */
+  /**
+   * Connects with TLS. Without this option, the variables FLOWSPAN_TLS, FLOWSPAN_TLS_CA and so on
+   * say whether and how to; they have no effect on Unix sockets.
+   */
   public ClientOptions tls(TlsOptions tls) {
     ClientOptions copy = new ClientOptions(this);
     copy.tls = Objects.requireNonNull(tls, "tls");

@@ -61,11 +61,11 @@ public final class Connection implements AutoCloseable {
             ? Endpoint.find(environ)
             : Endpoint.parse(options.address(), "address");
     Supplier<String> token = options.token() != null ? options.token() : tokenFrom(environ);
-    managed = open();
+    managed = open(environ);
     channel = token == null ? managed : ClientInterceptors.intercept(managed, new Bearer(token));
   }
 
-  private ManagedChannel open() {
+  private ManagedChannel open(Map<String, String> environ) {
     NettyChannelBuilder builder;
     if (endpoint.isUnix()) {
       if (!Epoll.isAvailable()) {
@@ -86,7 +86,7 @@ public final class Connection implements AutoCloseable {
     if (endpoint.isLocal()) {
       builder.proxyDetector(address -> null);
     }
-    secure(builder);
+    secure(builder, environ);
     return builder
         .directExecutor()
         .keepAliveTime(options.keepalive().toNanos(), TimeUnit.NANOSECONDS)
@@ -104,8 +104,11 @@ public final class Connection implements AutoCloseable {
     };
   }
 
-  private void secure(NettyChannelBuilder builder) {
+  private void secure(NettyChannelBuilder builder, Map<String, String> environ) {
     TlsOptions tls = options.tls();
+    if (tls == null && !endpoint.isUnix()) {
+      tls = TlsEnvironment.read(environ);
+    }
     if (tls == null) {
       builder.usePlaintext();
       return;
