@@ -317,6 +317,7 @@ class Loop:
         acked = self.backlog.outbox.acked
         self.backlog.resume(welcome.resume_after, joins=CAPABILITY in welcome.capabilities)
         self._limit.connected(welcome.max_frame_bytes)
+        self.backlog.fit_logs(self._limit)
         self.trouble = ""
         self.is_hopeless = False
         self._is_of_use = False
@@ -533,8 +534,12 @@ class Loop:
             if link.unsent_bytes >= _MAX_UNSENT_BYTES or outbox.sent_bytes >= MAX_SENT_BYTES:
                 break
             unacked = outbox.unacked_events
-            if unacked and unacked + batch.last - batch.first >= welcome.max_unacked_events:
-                break
+            if unacked + batch.last - batch.first >= welcome.max_unacked_events:
+                if unacked:
+                    break
+                if batch.last > batch.first:
+                    backlog.divide_next(welcome.max_unacked_events)
+                    continue
             if not unacked:
                 self._last_answer_at = clock.monotonic()
             data = backlog.spool.load(outbox, batch)
