@@ -29,6 +29,7 @@ import { DerivedTracer, type Tracer } from "./trace/spans.js";
 import {
   bearer,
   openConnection,
+  readableToken,
   type ServiceConnection,
   type TlsOptions,
   tokenSource,
@@ -82,14 +83,16 @@ export async function connect(options: ConnectOptions = {}): Promise<Client> {
   const environ = options.environ ?? process.env;
   const address = await resolveAddress(options.address, environ);
   const tls = options.tls === true ? {} : options.tls || undefined;
-  const interceptors = [bearer(tokenSource(options.token, environ))];
+  const source = tokenSource(options.token, environ);
+  const interceptors = [bearer(source)];
   const calls = openConnection(address, tls, interceptors);
   try {
-    const service = await greet(calls, address, options.connectTimeoutMs ?? 10_000);
+    const service = await greet(calls, address, tls, options.connectTimeoutMs ?? 10_000);
     const reports = openConnection(address, tls, interceptors);
     const derivesItself = service.capabilities.includes("service_spans.v1");
     const tracer = (await sdkTracer(VERSION)) ?? new DerivedTracer(derivesItself);
-    return new Client({ options, environ, address, calls, reports, service, tracer });
+    const token = readableToken(source);
+    return new Client({ options, environ, address, calls, reports, service, tracer, token });
   } catch (error) {
     calls.close();
     throw error;
@@ -99,6 +102,7 @@ export async function connect(options: ConnectOptions = {}): Promise<Client> {
 async function greet(
   connection: ServiceConnection,
   address: Address,
+  tls: TlsOptions | undefined,
   timeoutMs: number,
 ): Promise<ServiceInfo> {
   const beforeCall = async () => undefined;
@@ -116,14 +120,14 @@ async function greet(
     // A service that is not there is reported at once. One that is busy, or whose connection broke,
     // is asked again.
     if (!(error instanceof FlowspanError) || !mayAnswerLater(error))
-      throw unanswered(error, address);
+      throw unanswered(error, address, tls);
   }
   const leftMs = timeoutMs - (performance.now() - began);
   try {
     const info = await caller.repeatable((call) => stub.getInfo({}, call), { timeoutMs: leftMs });
     return toServiceInfo(info);
   } catch (error) {
-    throw unanswered(error, address);
+    throw unanswered(error, address, tls);
   }
 }
 
@@ -132,13 +136,16 @@ function mayAnswerLater(error: FlowspanError): boolean {
 }
 
 /** Say of a connection that broke that there is no service, whichever status it broke with. */
-function unanswered(error: unknown, address: Address): unknown {
+function unanswered(error: unknown, address: Address, tls: TlsOptions | undefined): unknown {
   if (!(error instanceof FlowspanError) || error.reason !== "") return error;
   if (!NO_ANSWER_CODES.has(error.code) && lostCallOf(error.cause) !== "cut") return error;
   const message = `no service answers at ${address.text} (${error.message}); is it the gRPC port of a service, and does it use TLS?`;
   return new FlowspanError(message, {
     code: "UNAVAILABLE",
-    advice: "Check the address and the option tls.",
+    advice:
+      tls === undefined
+        ? "Check the address. If the service uses TLS, set the option tls."
+        : "Check the address, and the certificates of the option tls: ca, and cert if the service requires one of its clients.",
     cause: error,
   });
 }
@@ -152,6 +159,7 @@ interface ClientParts {
   reports: ServiceConnection;
   service: ServiceInfo;
   tracer: Tracer;
+  token: () => string;
 }
 
 // The codes of Connect for peers that do not speak gRPC, or TLS.
@@ -218,6 +226,7 @@ export class Client extends Reader implements AsyncDisposable {
     return new Reporter(
       {
         open: (frames, signal) => stub.report(frames, { signal, timeoutMs: 0 }),
+        token: this.parts.token,
         hello: (ackedSequence) => this.hello(ackedSequence),
         onVerdict: (verdict) => this.onVerdict(verdict),
         onCommand: (command) => this.onCommand(command),

@@ -111,6 +111,17 @@ export function tokenSource(
   return file ? () => readFileSync(file, "utf8").trim() : () => "";
 }
 
+/** Return a source of the same token that gives an empty one if it cannot be read. */
+export function readableToken(token: () => string): () => string {
+  return () => {
+    try {
+      return token();
+    } catch {
+      return "";
+    }
+  };
+}
+
 /** Return an interceptor that sends a token as `authorization: Bearer …`. */
 export function bearer(token: () => string): Interceptor {
   return (next) => (request) => {

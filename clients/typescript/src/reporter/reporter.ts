@@ -29,6 +29,8 @@ import { gathered, joined } from "./short_runs.js";
 export interface ReporterIO {
   /** Open the stream. Ends when the signal aborts. */
   open(frames: AsyncIterable<ReportRequest>, signal: AbortSignal): AsyncIterable<ReportResponse>;
+  /** Return the access token of the next call; empty if there is none, or it cannot be read. */
+  token(): string;
   /** Return the first frame, with the last confirmed sequence. */
   hello(ackedSequence: number): Hello;
   /** A verdict on an event of a run. Called once for each. */
@@ -70,6 +72,8 @@ const FATAL_CODES = new Set([
   "UNAUTHENTICATED",
   "UNIMPLEMENTED",
 ]);
+/** How often to look for another access token, after one was refused. */
+const LOOK_MS = 500;
 const TOO_LARGE_MESSAGE = /larger than|too large|exceeds/i;
 const LOG_OVERHEAD_BYTES = 1024;
 
@@ -91,6 +95,8 @@ export class Reporter {
   /** The largest frame, after gRPC or a proxy has refused a larger one. */
   private frameLimit = Number.POSITIVE_INFINITY;
   private hasWarnedOfAccess = false;
+  /** The access token that the service refused last; undefined if it refused none. */
+  private refusedToken: string | undefined;
 
   constructor(
     private readonly io: ReporterIO,
@@ -244,6 +250,8 @@ export class Reporter {
   private async serveOnce(): Promise<number | undefined> {
     const connection = new Connection();
     this.connection = connection;
+    this.refusedToken = undefined;
+    const token = this.io.token();
     let error: unknown;
     try {
       await this.serve(connection);
@@ -254,17 +262,22 @@ export class Reporter {
     }
     if (connection.saidGoodbye || this.isClosed) return undefined;
     this.isBroken = true;
-    return error === undefined ? 0 : this.waitAfter(error);
+    return error === undefined ? 0 : this.waitAfter(error, token);
   }
 
   private async pause(atLeastMs: number): Promise<void> {
     const began = performance.now();
+    let lookAt = began + LOOK_MS;
     const longestMs = this.backoff.next(atLeastMs);
     const eagerMs = Math.min(Math.max(atLeastMs, EAGER_BACKOFF_MS), longestMs);
     while (!this.isClosed && !(this.isClosing && this.outbox.size === 0)) {
       // Somebody may start to wait meanwhile.
       const left = began + (this.waiters.length > 0 ? eagerMs : longestMs) - performance.now();
       if (left <= 0) return;
+      if (this.refusedToken !== undefined && performance.now() >= lookAt) {
+        if (this.hasAnotherToken(this.refusedToken)) return;
+        lookAt = performance.now() + LOOK_MS;
+      }
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, Math.min(left, 100));
         if (this.openRuns === 0 && this.outbox.size === 0) unref(timer);
@@ -272,12 +285,18 @@ export class Reporter {
     }
   }
 
+  private hasAnotherToken(refused: string): boolean {
+    const token = this.io.token();
+    return token !== "" && token !== refused;
+  }
+
   /**
    * Decide whether an error ends the session, and adapt to it if not.
    *
+   * @param token - The access token of the connection that ended.
    * @returns How long to wait before the next connection at least; undefined if there is to be none.
    */
-  private waitAfter(error: unknown): number | undefined {
+  private waitAfter(error: unknown, token: string): number | undefined {
     if (!(error instanceof FlowspanError)) {
       this.fail(
         new FlowspanError(`reporting failed: ${String(error)}`, { code: "INTERNAL", cause: error }),
@@ -291,6 +310,7 @@ export class Reporter {
         );
       }
       this.hasWarnedOfAccess = true;
+      this.refusedToken = token;
       return LONGEST_BACKOFF_MS;
     }
     if (error.reason === "SESSION_TAKEN_OVER" || FATAL_CODES.has(error.code)) {

@@ -45,6 +45,7 @@ public final class Connection implements AutoCloseable {
 
   private final Endpoint endpoint;
   private final ClientOptions options;
+  private final Supplier<String> token;
   private final ManagedChannel managed;
   private final Channel channel;
   private EventLoopGroup unixLoop;
@@ -60,7 +61,7 @@ public final class Connection implements AutoCloseable {
         options.address() == null
             ? Endpoint.find(environ)
             : Endpoint.parse(options.address(), "address");
-    Supplier<String> token = options.token() != null ? options.token() : tokenFrom(environ);
+    token = options.token() != null ? options.token() : tokenFrom(environ);
     managed = open();
     channel = token == null ? managed : ClientInterceptors.intercept(managed, new Bearer(token));
   }
@@ -159,6 +160,15 @@ public final class Connection implements AutoCloseable {
   /** Returns the channel, which adds the token to each call. */
   public Channel channel() {
     return channel;
+  }
+
+  /** Returns the token of the next call; empty if there is none, or it cannot be read. */
+  public String token() {
+    try {
+      return token == null ? "" : token.get();
+    } catch (RuntimeException error) {
+      return ""; // the next call says why
+    }
   }
 
   /** Returns the address for messages. */

@@ -36,6 +36,8 @@ public final class Reporter {
   private static final long WELCOME_NANOS = 20_000_000_000L;
   private static final long GOODBYE_NANOS = 2_000_000_000L;
   private static final long WARN_AFTER_NANOS = 5_000_000_000L;
+  private static final long LOOK_NANOS = 500_000_000L;
+  private static final Duration REFUSED_DELAY = Duration.ofSeconds(10);
   private static final int MAX_COMMANDS = 10_000;
   private static final int DEFAULT_FRAME_BYTES = 4 << 20;
   private static final Set<String> FINAL_REASONS =
@@ -71,6 +73,7 @@ public final class Reporter {
   private int maxBatchEvents = MAX_BATCH_EVENTS;
   private long lostSinceNanos;
   private boolean lostWasSaid;
+  private String usedToken = "";
 
   private volatile int maxFrameBytes = DEFAULT_FRAME_BYTES;
 
@@ -270,13 +273,25 @@ public final class Reporter {
       lostSinceNanos = System.nanoTime();
     }
     sayLost(end.error());
-    long until = System.nanoTime() + backoff.nextNanos(end.retryDelay());
+    boolean isRefused = isAboutAccess(end.error());
+    long until =
+        System.nanoTime() + backoff.nextNanos(isRefused ? REFUSED_DELAY : end.retryDelay());
     long left = until - System.nanoTime();
-    while (left > 0 && !abandoned) {
-      outbox.await(left);
+    while (left > 0 && !abandoned && !(isRefused && hasAnotherToken())) {
+      outbox.await(isRefused ? Math.min(left, LOOK_NANOS) : left);
       left = until - System.nanoTime();
     }
     connection.reconnectNow();
+  }
+
+  /** Returns true if the access token was refused, or lacks a scope: it may be replaced. */
+  private static boolean isAboutAccess(FlowspanException error) {
+    return error.code() == Status.Code.UNAUTHENTICATED || error.reason().equals("MISSING_SCOPE");
+  }
+
+  private boolean hasAnotherToken() {
+    String token = connection.token();
+    return !token.isEmpty() && !token.equals(usedToken);
   }
 
   private void sendLess() {
@@ -296,7 +311,6 @@ public final class Reporter {
 
   private static boolean isFinal(FlowspanException error) {
     return FINAL_REASONS.contains(error.reason())
-        || error.code() == Status.Code.UNAUTHENTICATED
         || error.code() == Status.Code.UNIMPLEMENTED
         || error.reason().isEmpty() && error.code() == Status.Code.PERMISSION_DENIED;
   }
@@ -322,6 +336,7 @@ public final class Reporter {
   /** Runs one connection. Returns null after the goodbye, and otherwise the error that ended it. */
   private Errors.Failed connect() throws InterruptedException {
     Link link = new Link(outbox, this::receive);
+    usedToken = connection.token();
     try {
       outbox.lock.unlock();
       try {
