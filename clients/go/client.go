@@ -133,8 +133,8 @@ func newClient(settings config, where target) (*Client, error) {
 	}
 	client.conn = conn
 	client.session = report.NewSession(report.Config{
-		Conn:         conn,
-		Hello:        client.hello,
+		Conn:  conn,
+		Hello: client.hello,
 		Token: func() string {
 			token, _ := client.token() // empty if it cannot be read
 			return token
