@@ -104,7 +104,7 @@ def streams(recording: Recording) -> Iterator[list[tuple[str, bytes]]]:
 
 
 def play(frames: list[tuple[str, bytes]], channel: grpc.Channel) -> None:
-    """Send the frames of a client; ask for the cancellations that it was told of at that point."""
+    """Send the frames of a client; ask for the recorded cancellations at the same points."""
     client = RecordedClient(channel)
     cancelled: set[str] = set()
     for direction, data in frames:

@@ -236,7 +236,7 @@ def test_long_log_is_divided_for_small_frames(
 def test_long_log_that_was_refused_is_divided(
     serve: Callable[..., FakeService], report: Callable[[FakeService], Reporter]
 ) -> None:
-    """Nobody states this limit: it is the one of a proxy."""
+    """The limit of a proxy is in no Welcome."""
     service = serve(limit=LIMIT)
     reporter = report(service)
     run_id = Journal(reporter).begin()

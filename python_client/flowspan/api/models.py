@@ -63,17 +63,6 @@ class Payload:
     encoding: str
     data: bytes
 
-    @classmethod
-    def of_json(cls, value: Any) -> Payload:
-        """Return a value as a payload with encoding "json".
-
-        Raises:
-            TypeError, ValueError: The value is not JSON-serializable.
-        """
-        from flowspan.core.values.payloads import encode_value  # noqa: PLC0415 - rarely needed
-
-        return cls(encoding="json", data=encode_value(value))
-
     def json(self) -> Any:
         """Return the decoded value of a payload with encoding "json".
 

@@ -89,15 +89,12 @@ class StateEntered:
         state: The state, sent with its exception or failure.
         attempt: The attempt that it belongs to, from 1. The first state of an attempt ends the
             previous attempt.
-        result: With COMPLETED, the result of the run, at most 1 MiB, as `Payload.of_json` returns
-            it; None if it is not stored.
         at: The time of entry. A state with a time of its own keeps it.
     """
 
     run_id: AnyId
     state: AnyState
     attempt: int = 1
-    result: models.Payload | None = None
     at: datetime = field(default_factory=_now)
 
 

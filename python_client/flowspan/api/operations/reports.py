@@ -120,9 +120,6 @@ def _write(message: report_pb2.Event, event: events.RunEvent) -> None:
             entered = message.state_entered
             entered.run_id, entered.attempt = str(event.run_id), event.attempt
             entered.state.CopyFrom(entered_state(event.state, at=event.at))
-            if event.result is not None:
-                result = entered.state.result
-                result.encoding, result.data = event.result.encoding, event.result.data
         case events.LogWritten():
             log = message.log
             log.run_id, log.message, log.logger = str(event.run_id), event.message, event.logger

@@ -252,7 +252,7 @@ class Connector:
 
 
 def _authorization(access: Access) -> str:
-    """Return the header with the access token; empty if there is none, or it cannot be read."""
+    """Return the header with the access token; empty without a readable token."""
     try:
         return access.authorization()
     except ConfigError:
