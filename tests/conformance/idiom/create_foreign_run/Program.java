@@ -1,3 +1,5 @@
+package idiom.create_foreign_run;
+
 import dev.flowspan.FlowspanClient;
 import dev.flowspan.FlowspanException;
 import dev.flowspan.v1.FlowRun;

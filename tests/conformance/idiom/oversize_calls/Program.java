@@ -1,3 +1,5 @@
+package idiom.oversize_calls;
+
 import com.google.protobuf.ByteString;
 import dev.flowspan.FlowspanClient;
 import dev.flowspan.FlowspanException;

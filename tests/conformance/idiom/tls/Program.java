@@ -1,3 +1,5 @@
+package idiom.tls;
+
 import dev.flowspan.ClientOptions;
 import dev.flowspan.FlowspanClient;
 import dev.flowspan.TlsOptions;

@@ -1,3 +1,5 @@
+package idiom.tls_untrusted;
+
 import dev.flowspan.ClientOptions;
 import dev.flowspan.FlowspanClient;
 import dev.flowspan.FlowspanException;

@@ -1,3 +1,5 @@
+package idiom.token_revoked;
+
 import dev.flowspan.FlowspanClient;
 import java.io.BufferedReader;
 import java.io.InputStreamReader;

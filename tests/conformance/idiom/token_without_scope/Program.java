@@ -1,3 +1,5 @@
+package idiom.token_without_scope;
+
 import dev.flowspan.FlowspanClient;
 import dev.flowspan.FlowspanException;
 

@@ -1,3 +1,5 @@
+package idiom.write_result;
+
 import dev.flowspan.FlowspanClient;
 import java.util.Arrays;
 import java.util.Map;
