@@ -478,6 +478,19 @@ def test_long_log_is_divided_for_a_service_with_small_frames(
     assert max(sizes) < 64 << 10
 
 
+def test_large_spool_is_rewritten_and_not_held_in_memory(backlog: Backlog, intake: Intake) -> None:
+    texts = [f"{number}:" + "x" * 300_000 for number in range(80)]
+    for text in texts:
+        intake.put_log(logged(RUN_ID, text))
+    assert backlog.build_and_keep()
+    in_memory = backlog.outbox.memory_bytes
+    assert in_memory < 10 << 20
+    backlog.fit_logs(limit_of(128 << 10))
+    assert backlog.is_safe()
+    assert backlog.outbox.memory_bytes < in_memory + (1 << 20)
+    assert text_of(backlog) == "".join(texts)
+
+
 def test_rewritten_spool_is_delivered_by_another_process(
     backlog: Backlog, intake: Intake, tmp_path: Path
 ) -> None:
