@@ -76,9 +76,10 @@ class Outbox:
         self.sent_bytes += batch.size
 
     def divide_next(self, parts: list[Batch]) -> None:
-        """Replace the next batch by its parts, whose bytes are in memory."""
+        """Replace the next batch by its parts, whose bytes are in memory, but for stored ones."""
         batch = self._waiting.popleft()
         self.release(batch)
+        parts = [part for part in parts if part.last > self.acked]
         for part in parts:
             # Its bytes are never released, so this position is never read.
             part.offset = batch.offset

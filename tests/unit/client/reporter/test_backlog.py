@@ -434,6 +434,16 @@ def test_next_batch_is_divided(backlog: Backlog, intake: Intake) -> None:
     assert backlog.outbox.memory_bytes == backlog.outbox.sent_bytes == 0
 
 
+def test_stored_parts_of_a_divided_batch_are_dropped(backlog: Backlog, intake: Intake) -> None:
+    for number in range(25):
+        intake.put_log(logged(RUN_ID, str(number)))
+    backlog.build()
+    backlog.resume(15)
+    backlog.divide_next(10)
+    assert [(batch.first, batch.last) for batch in backlog.outbox] == [(11, 20), (21, 25)]
+    assert backlog.outbox.memory_bytes == sum(batch.size for batch in backlog.outbox)
+
+
 def test_parts_of_a_spooled_batch_stay_in_the_spool(backlog: Backlog, intake: Intake) -> None:
     for number in range(25):
         intake.put_log(logged(RUN_ID, str(number)))
