@@ -29,7 +29,7 @@ import { DerivedTracer, type Tracer } from "./trace/spans.js";
 import {
   bearer,
   openConnection,
-  readableToken,
+  ReportToken,
   type ServiceConnection,
   type TlsOptions,
   tokenSource,
@@ -84,14 +84,13 @@ export async function connect(options: ConnectOptions = {}): Promise<Client> {
   const address = await resolveAddress(options.address, environ);
   const tls = options.tls === true ? {} : options.tls || undefined;
   const source = tokenSource(options.token, environ);
-  const interceptors = [bearer(source)];
-  const calls = openConnection(address, tls, interceptors);
+  const token = new ReportToken(source);
+  const calls = openConnection(address, tls, [bearer(source)]);
   try {
     const service = await greet(calls, address, tls, options.connectTimeoutMs ?? 10_000);
-    const reports = openConnection(address, tls, interceptors);
+    const reports = openConnection(address, tls, [bearer(() => token.use())]);
     const derivesItself = service.capabilities.includes("service_spans.v1");
     const tracer = (await sdkTracer(VERSION)) ?? new DerivedTracer(derivesItself);
-    const token = readableToken(source);
     return new Client({ options, environ, address, calls, reports, service, tracer, token });
   } catch (error) {
     calls.close();
@@ -159,7 +158,7 @@ interface ClientParts {
   reports: ServiceConnection;
   service: ServiceInfo;
   tracer: Tracer;
-  token: () => string;
+  token: ReportToken;
 }
 
 // The codes of Connect for peers that do not speak gRPC, or TLS.
@@ -226,7 +225,8 @@ export class Client extends Reader implements AsyncDisposable {
     return new Reporter(
       {
         open: (frames, signal) => stub.report(frames, { signal, timeoutMs: 0 }),
-        token: this.parts.token,
+        usedToken: () => this.parts.token.used,
+        nextToken: () => this.parts.token.next(),
         hello: (ackedSequence) => this.hello(ackedSequence),
         onVerdict: (verdict) => this.onVerdict(verdict),
         onCommand: (command) => this.onCommand(command),

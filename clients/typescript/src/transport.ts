@@ -111,15 +111,28 @@ export function tokenSource(
   return file ? () => readFileSync(file, "utf8").trim() : () => "";
 }
 
-/** Return a source of the same token that gives an empty one if it cannot be read. */
-export function readableToken(token: () => string): () => string {
-  return () => {
+/** The access token of the report stream, of which the last one is known. */
+export class ReportToken {
+  /** The last one that was used; empty if there was none. */
+  used = "";
+
+  constructor(private readonly source: () => string) {}
+
+  /** Return the token for a new stream. */
+  use(): string {
+    this.used = "";
+    this.used = this.source();
+    return this.used;
+  }
+
+  /** Return what `use` would; empty if it cannot be read. */
+  next(): string {
     try {
-      return token();
+      return this.source();
     } catch {
       return "";
     }
-  };
+  }
 }
 
 /** Return an interceptor that sends a token as `authorization: Bearer …`. */

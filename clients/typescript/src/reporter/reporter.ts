@@ -29,8 +29,10 @@ import { gathered, joined } from "./short_runs.js";
 export interface ReporterIO {
   /** Open the stream. Ends when the signal aborts. */
   open(frames: AsyncIterable<ReportRequest>, signal: AbortSignal): AsyncIterable<ReportResponse>;
-  /** Return the access token of the next call; empty if there is none, or it cannot be read. */
-  token(): string;
+  /** Return the access token that the last stream began with; empty if it had none. */
+  usedToken(): string;
+  /** Return the access token of the next stream; empty if there is none, or it cannot be read. */
+  nextToken(): string;
   /** Return the first frame, with the last confirmed sequence. */
   hello(ackedSequence: number): Hello;
   /** A verdict on an event of a run. Called once for each. */
@@ -251,7 +253,6 @@ export class Reporter {
     const connection = new Connection();
     this.connection = connection;
     this.refusedToken = undefined;
-    const token = this.io.token();
     let error: unknown;
     try {
       await this.serve(connection);
@@ -262,7 +263,7 @@ export class Reporter {
     }
     if (connection.saidGoodbye || this.isClosed) return undefined;
     this.isBroken = true;
-    return error === undefined ? 0 : this.waitAfter(error, token);
+    return error === undefined ? 0 : this.waitAfter(error);
   }
 
   private async pause(atLeastMs: number): Promise<void> {
@@ -286,17 +287,16 @@ export class Reporter {
   }
 
   private hasAnotherToken(refused: string): boolean {
-    const token = this.io.token();
+    const token = this.io.nextToken();
     return token !== "" && token !== refused;
   }
 
   /**
    * Decide whether an error ends the session, and adapt to it if not.
    *
-   * @param token - The access token of the connection that ended.
    * @returns How long to wait before the next connection at least; undefined if there is to be none.
    */
-  private waitAfter(error: unknown, token: string): number | undefined {
+  private waitAfter(error: unknown): number | undefined {
     if (!(error instanceof FlowspanError)) {
       this.fail(
         new FlowspanError(`reporting failed: ${String(error)}`, { code: "INTERNAL", cause: error }),
@@ -310,7 +310,7 @@ export class Reporter {
         );
       }
       this.hasWarnedOfAccess = true;
-      this.refusedToken = token;
+      this.refusedToken = this.io.usedToken();
       return LONGEST_BACKOFF_MS;
     }
     if (error.reason === "SESSION_TAKEN_OVER" || FATAL_CODES.has(error.code)) {
