@@ -4,6 +4,7 @@ import com.google.protobuf.DescriptorProtos.MethodOptions.IdempotencyLevel;
 import dev.flowspan.ClientOptions;
 import dev.flowspan.FlowspanException;
 import dev.flowspan.TlsOptions;
+import dev.flowspan.v1.ReportServiceGrpc;
 import io.grpc.CallOptions;
 import io.grpc.Channel;
 import io.grpc.ClientCall;
@@ -32,6 +33,7 @@ import java.time.Duration;
 import java.util.Map;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
+import java.util.function.BiConsumer;
 import java.util.function.Supplier;
 import javax.net.ssl.SSLException;
 
@@ -46,6 +48,7 @@ public final class Connection implements AutoCloseable {
   private final Endpoint endpoint;
   private final ClientOptions options;
   private final Supplier<String> token;
+  private volatile String reportToken = "";
   private final ManagedChannel managed;
   private final Channel channel;
   private EventLoopGroup unixLoop;
@@ -63,7 +66,10 @@ public final class Connection implements AutoCloseable {
             : Endpoint.parse(options.address(), "address");
     token = options.token() != null ? options.token() : tokenFrom(environ);
     managed = open();
-    channel = token == null ? managed : ClientInterceptors.intercept(managed, new Bearer(token));
+    channel =
+        token == null
+            ? managed
+            : ClientInterceptors.intercept(managed, new Bearer(token, this::noteToken));
   }
 
   private ManagedChannel open() {
@@ -162,6 +168,17 @@ public final class Connection implements AutoCloseable {
     return channel;
   }
 
+  private void noteToken(MethodDescriptor<?, ?> method, String token) {
+    if (method == ReportServiceGrpc.getReportMethod()) {
+      reportToken = token;
+    }
+  }
+
+  /** Returns the token of the last report stream; empty if it had none. */
+  public String reportToken() {
+    return reportToken;
+  }
+
   /** Returns the token of the next call; empty if there is none, or it cannot be read. */
   public String token() {
     try {
@@ -252,14 +269,17 @@ public final class Connection implements AutoCloseable {
   }
 
   /** Adds the token to each call. */
-  private record Bearer(Supplier<String> token) implements ClientInterceptor {
+  private record Bearer(Supplier<String> token, BiConsumer<MethodDescriptor<?, ?>, String> used)
+      implements ClientInterceptor {
     @Override
     public <Q, A> ClientCall<Q, A> interceptCall(
         MethodDescriptor<Q, A> method, CallOptions call, Channel next) {
       return new ForwardingClientCall.SimpleForwardingClientCall<>(next.newCall(method, call)) {
         @Override
         public void start(Listener<A> listener, Metadata headers) {
-          headers.put(AUTHORIZATION, "Bearer " + token.get());
+          String text = token.get();
+          used.accept(method, text);
+          headers.put(AUTHORIZATION, "Bearer " + text);
           super.start(listener, headers);
         }
       };

@@ -73,7 +73,6 @@ public final class Reporter {
   private int maxBatchEvents = MAX_BATCH_EVENTS;
   private long lostSinceNanos;
   private boolean lostWasSaid;
-  private String usedToken = "";
 
   private volatile int maxFrameBytes = DEFAULT_FRAME_BYTES;
 
@@ -277,8 +276,10 @@ public final class Reporter {
     long until =
         System.nanoTime() + backoff.nextNanos(isRefused ? REFUSED_DELAY : end.retryDelay());
     long left = until - System.nanoTime();
-    while (left > 0 && !abandoned && !(isRefused && hasAnotherToken())) {
+    boolean isReplaced = false;
+    while (left > 0 && !abandoned && !isReplaced) {
       outbox.await(isRefused ? Math.min(left, LOOK_NANOS) : left);
+      isReplaced = isRefused && hasAnotherToken();
       left = until - System.nanoTime();
     }
     connection.reconnectNow();
@@ -290,8 +291,14 @@ public final class Reporter {
   }
 
   private boolean hasAnotherToken() {
-    String token = connection.token();
-    return !token.isEmpty() && !token.equals(usedToken);
+    String token;
+    outbox.lock.unlock();
+    try {
+      token = connection.token(); // may ask the program, or read a file
+    } finally {
+      outbox.lock.lock();
+    }
+    return !token.isEmpty() && !token.equals(connection.reportToken());
   }
 
   private void sendLess() {
@@ -336,7 +343,6 @@ public final class Reporter {
   /** Runs one connection. Returns null after the goodbye, and otherwise the error that ended it. */
   private Errors.Failed connect() throws InterruptedException {
     Link link = new Link(outbox, this::receive);
-    usedToken = connection.token();
     try {
       outbox.lock.unlock();
       try {
