@@ -138,8 +138,12 @@ func newClient(settings config, where target) (*Client, error) {
 	}
 	client.conn = conn
 	client.session = report.NewSession(report.Config{
-		Conn:         conn,
-		Hello:        client.hello,
+		Conn:  conn,
+		Hello: client.hello,
+		Token: func() string {
+			token, _ := client.token() // empty if it cannot be read
+			return token
+		},
 		OnCancel:     client.cancelRun,
 		Logger:       settings.logger,
 		MaxEvents:    settings.maxEvents,
@@ -192,8 +196,8 @@ func (c *Client) check(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("flowspan: connecting to %s: %w", c.target.text, context.Cause(ctx))
 		}
+		failure.Advice = c.adviceAway(failure.Message)
 		failure.Message = fmt.Sprintf("no service answers at %s (%s).", c.target.text, failure.Message)
-		failure.Advice = "Start one with `flowspan server start`, or set FLOWSPAN_ADDRESS."
 	case codes.Unimplemented:
 		failure.Message = fmt.Sprintf("the server at %s is not a flowspan service (%s).", c.target.text, failure.Message)
 		failure.Advice = "Is FLOWSPAN_ADDRESS right?"
@@ -204,6 +208,20 @@ func (c *Client) check(ctx context.Context) error {
 	default:
 	}
 	return failure
+}
+
+// adviceAway returns the advice for a service that does not answer.
+func (c *Client) adviceAway(problem string) string {
+	switch {
+	case strings.Contains(problem, "failed to verify certificate"):
+		return "Is the authority that issued its certificate one of RootCAs (WithTLS), and is the host of the address in it?"
+	case c.config.tls != nil && len(c.config.tls.Certificates) == 0 && c.config.tls.GetClientCertificate == nil:
+		return "Does it serve TLS? If it requires a certificate of its clients, give one (WithTLS)."
+	case c.config.tls == nil && strings.Contains(problem, "error reading server preface"):
+		return "If it serves TLS, connect WithTLS."
+	default:
+		return "Start one with `flowspan server start`, or set FLOWSPAN_ADDRESS."
+	}
 }
 
 func (c *Client) learn(capabilities []string) {

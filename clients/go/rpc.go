@@ -3,6 +3,7 @@ package flowspan
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/url"
 	"os"
@@ -29,13 +30,9 @@ const (
 
 // authorize adds the token, the run context and the trace context to the header of a call.
 func (c *Client) authorize(ctx context.Context) (context.Context, error) {
-	token := c.config.token
-	if token == "" && c.config.tokenFile != "" {
-		data, err := os.ReadFile(c.config.tokenFile)
-		if err != nil {
-			return nil, configError("FLOWSPAN_TOKEN_FILE: %v", err)
-		}
-		token = strings.TrimSpace(string(data))
+	token, err := c.token()
+	if err != nil {
+		return nil, err
 	}
 	if token != "" {
 		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
@@ -44,6 +41,20 @@ func (c *Client) authorize(ctx context.Context) (context.Context, error) {
 		ctx = metadata.AppendToOutgoingContext(ctx, headerRun, run.context())
 	}
 	return ctx, nil
+}
+
+// token returns the access token. Its file is read each time, because it may be replaced.
+func (c *Client) token() (string, error) {
+	if c.config.token != "" || c.config.tokenFile == "" {
+		return c.config.token, nil
+	}
+	data, err := os.ReadFile(c.config.tokenFile)
+	if err != nil {
+		// Not an invalid argument, which would end the session: the file may come back.
+		message := fmt.Sprintf("FLOWSPAN_TOKEN_FILE: %v", err)
+		return "", &Error{Code: codes.Unauthenticated, Message: message, cause: status.Error(codes.Unauthenticated, message)}
+	}
+	return strings.TrimSpace(string(data)), nil
 }
 
 // unary gives a call a deadline and repeats it, if it can be repeated, while the service is not

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.conformance.gaps import unless_known
-from tests.conformance.idiom.runner import IdiomCase, load_all, run_case
+from tests.conformance.idiom.runner import FOLDER, IdiomCase, load_all, read_result, run_case
 from tests.conformance.languages import Language, build, selected
 
 if TYPE_CHECKING:
@@ -31,3 +31,20 @@ def test_program_reports_the_expected_record(
     build(language)
     with unless_known("idiom", language.name, case.name):
         run_case(case, language, start_service, short_tmp_path)
+
+
+@pytest.mark.parametrize("reader", selected(), ids=lambda language: f"read by {language.name}")
+@pytest.mark.parametrize("writer", selected(), ids=lambda language: f"written by {language.name}")
+def test_results_are_read_by_clients_in_all_languages(
+    writer: Language,
+    reader: Language,
+    start_service: Callable[..., ServiceProcess],
+    short_tmp_path: Path,
+) -> None:
+    for language, case in ((writer, "write_result"), (reader, "read_result")):
+        if language.problem:
+            pytest.skip(language.problem)
+        if not (FOLDER / case / language.program).is_file():
+            pytest.skip(f"{case} is not written in {language.title} yet")
+        build(language)
+    read_result(writer, reader, start_service, short_tmp_path)

@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
-from tests.support.engine_events import FAILED, Journal, entered
+from tests.support.engine_events import FAILED, Journal, entered, logged
 from tests.support.run_queries import wait_until
 
 from flowspan.config import Config
@@ -47,6 +47,7 @@ class FakeService(report_service_pb2_grpc.ReportServiceServicer):
         self.events: dict[int, report_pb2.Event] = {}
         self.sizes: list[int] = []
         self.begun_at: list[float] = []
+        self.most_in_flight = 0
         self._failures = failures or []
         self._welcome = welcome
         self._lock = threading.Lock()
@@ -65,12 +66,13 @@ class FakeService(report_service_pb2_grpc.ReportServiceServicer):
         resume_after = len(self.events)
         yield report_service_pb2.ReportResponse(
             welcome=report_pb2.Welcome(
-                resume_after=resume_after, max_unacked_events=20_000, **self._welcome
+                **{"resume_after": resume_after, "max_unacked_events": 20_000, **self._welcome}
             )
         )
         for request in request_iterator:
             self.sizes.append(request.ByteSize())
             with self._lock:
+                self.most_in_flight = max(self.most_in_flight, len(request.batch.events))
                 for sequence, event in enumerate(
                     request.batch.events, request.batch.first_sequence
                 ):
@@ -210,6 +212,83 @@ def test_spool_is_delivered_in_parts(
     assert service.placeholders() == 1
     assert result.missing_events == 1
     assert "refused 1 of its events" in result.problem
+
+
+LONG = "0123456789abcdef" * 4000
+
+
+def test_long_log_is_divided_for_small_frames(
+    serve: Callable[..., FakeService], report: Callable[[FakeService], Reporter]
+) -> None:
+    service = serve(limit=LIMIT, max_batch_bytes=1 << 20, max_frame_bytes=LIMIT)
+    reporter = report(service)
+    run_id = Journal(reporter).begin()
+    for text in ("before", LONG, "after"):
+        reporter.emit(logged(run_id, text))
+    assert reporter.flush(TIMEOUT_S).acked
+    reporter.emit(logged(run_id, LONG))
+    assert reporter.flush(TIMEOUT_S).acked
+    assert "".join(service.messages()) == f"before{LONG}after{LONG}"
+    assert service.placeholders() == 0
+    assert max(service.sizes) <= LIMIT
+
+
+def test_long_log_that_was_refused_is_divided(
+    serve: Callable[..., FakeService], report: Callable[[FakeService], Reporter]
+) -> None:
+    """The limit of a proxy is in no Welcome."""
+    service = serve(limit=LIMIT)
+    reporter = report(service)
+    run_id = Journal(reporter).begin()
+    for text in ("before", LONG, "after"):
+        reporter.emit(logged(run_id, text))
+    assert reporter.flush(TIMEOUT_S).acked
+    assert "".join(service.messages()) == f"before{LONG}after"
+    assert service.placeholders() == 0
+    assert len(service.begun_at) < 20
+
+
+def test_long_log_in_a_spool_is_divided(
+    serve: Callable[..., FakeService],
+    report: Callable[[FakeService], Reporter],
+    flowspan_home: Path,
+) -> None:
+    away = serve()
+    reporter = report(away)
+    away.stop()
+    run_id = Journal(reporter).begin()
+    for text in ("before", LONG, "after"):
+        reporter.emit(logged(run_id, text))
+    reporter.flush(0.1)
+    reporter.close()
+    service = serve(limit=LIMIT, max_batch_bytes=1 << 20, max_frame_bytes=LIMIT)
+    (result,) = push_spools(Config(address=service.address, home=flowspan_home), any_address=True)
+    assert result.is_done, result
+    assert result.missing_events == 0
+    assert "".join(service.messages()) == f"before{LONG}after"
+    assert max(service.sizes) <= LIMIT
+
+
+@pytest.mark.parametrize("window", [1, 10])
+def test_window_of_a_spool_is_kept(
+    serve: Callable[..., FakeService],
+    report: Callable[[FakeService], Reporter],
+    flowspan_home: Path,
+    window: int,
+) -> None:
+    away = serve()
+    reporter = report(away)
+    away.stop()
+    journal = Journal(reporter)
+    run_id = journal.begin()
+    journal.log(run_id, 100)
+    reporter.flush(0.1)
+    reporter.close()
+    service = serve(max_unacked_events=window)
+    (result,) = push_spools(Config(address=service.address, home=flowspan_home), any_address=True)
+    assert result.is_done, result
+    assert service.messages() == journal.messages[run_id]
+    assert service.most_in_flight <= window
 
 
 def status(code: str, message: str, **details) -> status_pb2.Status:

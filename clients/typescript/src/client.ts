@@ -29,6 +29,7 @@ import { DerivedTracer, type Tracer } from "./trace/spans.js";
 import {
   bearer,
   openConnection,
+  ReportToken,
   type ServiceConnection,
   type TlsOptions,
   tlsFromEnviron,
@@ -83,14 +84,15 @@ export async function connect(options: ConnectOptions = {}): Promise<Client> {
   const environ = options.environ ?? process.env;
   const address = await resolveAddress(options.address, environ);
   const tls = tlsOf(options.tls, address, environ);
-  const interceptors = [bearer(tokenSource(options.token, environ))];
-  const calls = openConnection(address, tls, interceptors);
+  const source = tokenSource(options.token, environ);
+  const token = new ReportToken(source);
+  const calls = openConnection(address, tls, [bearer(source)]);
   try {
-    const service = await greet(calls, address, options.connectTimeoutMs ?? 10_000);
-    const reports = openConnection(address, tls, interceptors);
+    const service = await greet(calls, address, tls, options.connectTimeoutMs ?? 10_000);
+    const reports = openConnection(address, tls, [bearer(() => token.use())]);
     const derivesItself = service.capabilities.includes("service_spans.v1");
     const tracer = (await sdkTracer(VERSION)) ?? new DerivedTracer(derivesItself);
-    return new Client({ options, environ, address, calls, reports, service, tracer });
+    return new Client({ options, environ, address, calls, reports, service, tracer, token });
   } catch (error) {
     calls.close();
     throw error;
@@ -110,6 +112,7 @@ function tlsOf(
 async function greet(
   connection: ServiceConnection,
   address: Address,
+  tls: TlsOptions | undefined,
   timeoutMs: number,
 ): Promise<ServiceInfo> {
   const beforeCall = async () => undefined;
@@ -127,14 +130,14 @@ async function greet(
     // A service that is not there is reported at once. One that is busy, or whose connection broke,
     // is asked again.
     if (!(error instanceof FlowspanError) || !mayAnswerLater(error))
-      throw unanswered(error, address);
+      throw unanswered(error, address, tls);
   }
   const leftMs = timeoutMs - (performance.now() - began);
   try {
     const info = await caller.repeatable((call) => stub.getInfo({}, call), { timeoutMs: leftMs });
     return toServiceInfo(info);
   } catch (error) {
-    throw unanswered(error, address);
+    throw unanswered(error, address, tls);
   }
 }
 
@@ -143,13 +146,16 @@ function mayAnswerLater(error: FlowspanError): boolean {
 }
 
 /** Say of a connection that broke that there is no service, whichever status it broke with. */
-function unanswered(error: unknown, address: Address): unknown {
+function unanswered(error: unknown, address: Address, tls: TlsOptions | undefined): unknown {
   if (!(error instanceof FlowspanError) || error.reason !== "") return error;
   if (!NO_ANSWER_CODES.has(error.code) && lostCallOf(error.cause) !== "cut") return error;
   const message = `no service answers at ${address.text} (${error.message}); is it the gRPC port of a service, and does it use TLS?`;
   return new FlowspanError(message, {
     code: "UNAVAILABLE",
-    advice: "Check the address and the option tls.",
+    advice:
+      tls === undefined
+        ? "Check the address. If the service uses TLS, set the option tls."
+        : "Check the address, and the certificates of the option tls: ca, and cert if the service requires one of its clients.",
     cause: error,
   });
 }
@@ -163,6 +169,7 @@ interface ClientParts {
   reports: ServiceConnection;
   service: ServiceInfo;
   tracer: Tracer;
+  token: ReportToken;
 }
 
 // The codes of Connect for peers that do not speak gRPC, or TLS.
@@ -229,6 +236,8 @@ export class Client extends Reader implements AsyncDisposable {
     return new Reporter(
       {
         open: (frames, signal) => stub.report(frames, { signal, timeoutMs: 0 }),
+        usedToken: () => this.parts.token.used,
+        nextToken: () => this.parts.token.next(),
         hello: (ackedSequence) => this.hello(ackedSequence),
         onVerdict: (verdict) => this.onVerdict(verdict),
         onCommand: (command) => this.onCommand(command),

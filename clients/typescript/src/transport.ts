@@ -158,6 +158,30 @@ export function tokenSource(
   return file ? () => readFileSync(file, "utf8").trim() : () => "";
 }
 
+/** The access token of the report stream, of which the last one is known. */
+export class ReportToken {
+  /** The last one that was used; empty if there was none. */
+  used = "";
+
+  constructor(private readonly source: () => string) {}
+
+  /** Return the token for a new stream. */
+  use(): string {
+    this.used = "";
+    this.used = this.source();
+    return this.used;
+  }
+
+  /** Return what `use` would; empty if it cannot be read. */
+  next(): string {
+    try {
+      return this.source();
+    } catch {
+      return "";
+    }
+  }
+}
+
 /** Return an interceptor that sends a token as `authorization: Bearer …`. */
 export function bearer(token: () => string): Interceptor {
   return (next) => (request) => {

@@ -186,7 +186,7 @@ class AsyncDriver:
                 case _:
                     assert_never(step)
         except grpc.RpcError as error:
-            raise translate(error, address=self.address) from None
+            raise translate(error, address=self.address, target=self._connection.target) from None
 
     async def _await_own_reports(self, timeout_s: float | None) -> None:
         own = self._connection.own_service

@@ -176,7 +176,7 @@ class BlockingDriver:
                 case _:
                     assert_never(step)
         except grpc.RpcError as error:
-            raise translate(error, address=self.address) from None
+            raise translate(error, address=self.address, target=self._connection.target) from None
 
     def _await_own_reports(self, timeout_s: float | None) -> None:
         """Wait until the service has stored what this process has reported so far."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 from google.rpc import error_details_pb2
@@ -15,6 +15,10 @@ from flowspan.exceptions import (
     ObjectNotFound,
     ServiceUnavailableError,
 )
+
+if TYPE_CHECKING:
+    from flowspan.connection.access import Access
+    from flowspan.connection.address import Address
 
 _DOMAIN = "flowspan.v1"
 
@@ -34,12 +38,15 @@ _KINDS = {
 _NOT_GRPC = ("http2 header", "http1", "http/1", "http response", "frame header", "settings frame")
 
 
-def translate(error: grpc.RpcError, *, address: str) -> FlowspanError:
+def translate(
+    error: grpc.RpcError, *, address: str, target: Address | None = None
+) -> FlowspanError:
     """Return the error to raise for a failed call.
 
     Args:
         error: The error raised by grpc.
         address: The address of the service, for the message.
+        target: The same with the access to the service; None if it is not known.
     """
     call = cast("grpc.Call", error)  # the errors that grpc raises for calls are both
     status = call.code()
@@ -55,7 +62,7 @@ def translate(error: grpc.RpcError, *, address: str) -> FlowspanError:
             advice="Check the address in FLOWSPAN_ADDRESS or --address.",
         )
     if status in _BROKEN or _is_torn_down(status, details):
-        return _unavailable(status, details, address)
+        return _unavailable(status, details, address, target)
     if status is grpc.StatusCode.UNIMPLEMENTED:
         return ApiError(
             f"the service at {address} does not support this call ({details})",
@@ -103,19 +110,27 @@ def _is_torn_down(status: grpc.StatusCode, details: str) -> bool:
     )
 
 
-def _unavailable(status: grpc.StatusCode, details: str, address: str) -> ServiceUnavailableError:
+def _unavailable(
+    status: grpc.StatusCode, details: str, address: str, target: Address | None = None
+) -> ServiceUnavailableError:
     if status is grpc.StatusCode.DEADLINE_EXCEEDED:
         what = f"the service at {address} did not answer in time"
     else:
         what = f"no connection to the service at {address}: {details}"
-    if "closed" in details and not address.startswith("unix:"):
-        what += (
-            "\nIf it serves TLS, set FLOWSPAN_TLS=true. If it requires a certificate of this "
-            "client, set FLOWSPAN_TLS_CLIENT_CERT and FLOWSPAN_TLS_CLIENT_KEY."
-        )
+    if "closed" in details and target is not None and not target.path:
+        what += f"\n{_advice_on_tls(target.access)}"
     return ServiceUnavailableError(
         f"{what}\nStart it with `flowspan server start`, or set FLOWSPAN_ADDRESS to its address."
     )
+
+
+def _advice_on_tls(access: Access) -> str:
+    """Return the advice for a service that closes the connection at once."""
+    if not access.uses_tls:
+        return "If it serves TLS, set FLOWSPAN_TLS=true."
+    if access.client_cert_file is None:
+        return "If it requires a certificate of its clients, set FLOWSPAN_TLS_CLIENT_CERT."
+    return "Is FLOWSPAN_TLS_CLIENT_CERT issued by an authority that it trusts?"
 
 
 def _details(call: grpc.Call) -> list[Any]:

@@ -6,7 +6,7 @@ in which an event passes through them:
 - `reporter`: the interface for the rest of the client (emit, flush); handles fork and exit.
 - `intake`: the queues for new events, and the batches built from them; `encoding` encodes them.
 - `backlog`: unacknowledged batches: `outbox` in memory, `spool.spool` and `spool.file` on disk, in
-  the format of `spool.format`.
+  the format of `spool.format`. `log_division` fits long log records to a service with small frames.
 - `loop`: the thread that sends batches and reads acks, over a stream of `transport`.
 - `commands`: the commands of the service, decoded.
 - `spool.run_starts`: the first events of top-level flow runs, on disk before the function runs.

@@ -9,7 +9,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from flowspan.core.limits import MAX_LOG_BYTES
+from flowspan.reporter.encoding.events import MAX_LOG_FIELDS_BYTES
+from flowspan.reporter.encoding.single_events import divided
 from flowspan.reporter.intake import MAX_BATCH_EVENTS, MAX_WAITING_STATES, Builder, Share
+from flowspan.reporter.log_division import LogDivision
 from flowspan.reporter.outbox import Batch, Outbox
 from flowspan.reporter.placeholders import placeholder_batch, without_event
 from flowspan.reporter.spool.spool import Room, Spool
@@ -17,6 +21,7 @@ from flowspan.reporter.spool.spool import Room, Spool
 if TYPE_CHECKING:
     from flowspan.config import Config
     from flowspan.core.events import Event
+    from flowspan.reporter.frame_limit import FrameLimit
     from flowspan.reporter.intake import FlushRequest, Intake
 
 logger = logging.getLogger("flowspan.reporter")
@@ -149,6 +154,47 @@ class Backlog:
             )
             outbox.fill(after, _placeholders(after, count))
         self.ack(after)
+
+    def divide_next(self, most: int) -> None:
+        """Divide the next batch into ones of at most this number of events."""
+        batch = self.outbox.next
+        assert batch is not None  # noqa: S101 - the caller has it
+        parts = divided(self.spool.load(self.outbox, batch), most)
+        self.outbox.divide_next([Batch(first, last, data) for first, last, data in parts])
+
+    def fit_logs(self, limit: FrameLimit) -> None:
+        """Divide the records of logs again that are larger than a frame of the service.
+
+        The events behind them get other sequences. The service has none of them, as its Welcome
+        has just said.
+
+        Args:
+            limit: The limit of the connection that has just begun.
+        """
+        self._builder.limit_logs(limit.target - MAX_LOG_FIELDS_BYTES)
+        if limit.largest >= MAX_LOG_BYTES + MAX_LOG_FIELDS_BYTES:
+            return
+        outbox = self.outbox
+        if self._builder.is_within_log:
+            self.build_and_keep()
+        division = LogDivision(after=outbox.acked, largest=limit.largest, target=limit.target)
+        for batch in outbox:
+            division.look(self.spool.peek(batch))
+        if not division.is_needed:
+            return
+        try:
+            batches = self.spool.rewrite(outbox, division.divided)
+        except OSError as error:
+            logger.error(
+                "long log records cannot be divided for the service: the spool %s cannot be "
+                "written (%s)",
+                *(self.spool.path, error.strerror or error),
+            )
+            return
+        outbox.replace(batches)
+        for request in self._flushes:
+            if request.target is not None:
+                request.target = division.moved(request.target)
 
     def replace(self, sequence: int) -> bool:
         """Replace an event that the service refuses to read with a placeholder."""

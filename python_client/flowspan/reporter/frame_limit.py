@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _UNLIMITED = 1 << 62
-_OVERHEAD_BYTES = 32
+OVERHEAD_BYTES = 32
 """Upper bound for the bytes of a frame besides the items of its batch."""
 
 
@@ -47,6 +47,16 @@ class FrameLimit:
         self._in_flight.clear()
         self._stated = max_frame_bytes or _UNLIMITED
         self._aim()
+
+    @property
+    def largest(self) -> int:
+        """The largest frame that may be accepted, in bytes."""
+        return min(self._stated, self._refused - 1)
+
+    @property
+    def target(self) -> int:
+        """The size that a frame of several events does not exceed, in bytes."""
+        return self._target
 
     def acked(self, up_to: int) -> None:
         """Note that the service has accepted the frames up to this sequence."""
@@ -88,20 +98,20 @@ class FrameLimit:
 
     def _divided(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Yield the last sequence and the bytes of batches that each fit into a frame."""
-        largest = min(self._stated, self._refused - 1)
+        largest = self.largest
         batch = report_pb2.Batch.FromString(data)
         first = following = batch.first_sequence
         items: list[bytes] = []
-        size = _OVERHEAD_BYTES
+        size = OVERHEAD_BYTES
         # One event for each sequence, so that the parts can be counted.
         for event in single_events(batch):
             item = item_of(event.SerializeToString())
-            if len(item) + _OVERHEAD_BYTES > largest:
+            if len(item) + OVERHEAD_BYTES > largest:
                 self._lose(following)
                 item = item_of(PLACEHOLDER)
             if items and size + len(item) > self._target:
                 yield following - 1, batch_bytes(first, items)
-                first, items, size = following, [], _OVERHEAD_BYTES
+                first, items, size = following, [], OVERHEAD_BYTES
             items.append(item)
             size += len(item)
             following += 1

@@ -180,6 +180,10 @@ class Builder:
         """True if part of a long log record is still to be built."""
         return self._pieces is not None
 
+    def limit_logs(self, max_bytes: int) -> None:
+        """Divide log messages into pieces of at most this size, in bytes, and the usual limit."""
+        self._encoder.limit_logs(max_bytes)
+
     def build(
         self, after: int, share: Share | None = None, *, joins: bool = False
     ) -> tuple[Batch | None, list[FlushRequest]]:

@@ -86,8 +86,6 @@ class Loop:
         backlog: The unacknowledged events.
         starts: The starts of runs on disk, until the backlog has stored them.
         trouble: The reason why there is no connection, for people; empty while there is one.
-        is_hopeless: True if the last connection attempt failed for a reason that does not pass with
-            time: a setting or the installation must be fixed.
         has_warned: True if the missing connection was already logged.
         problem_said: The spool problem that was logged last; empty if the spool works.
     """
@@ -116,8 +114,8 @@ class Loop:
         self.backlog = Backlog(config, session_id, intake, secret=secret)
         self.starts = Starts(config)
         self.trouble = NO_CONNECTION_YET
-        self.is_hopeless = False
         self.has_warned = False
+        self._is_hopeless = False
         self._config = config
         self._intake = intake
         self._deliver = deliver
@@ -176,6 +174,15 @@ class Loop:
         """Make the next connection attempt due now: the service is reachable."""
         self._connector.hurry()
         self.wake()
+
+    @property
+    def is_hopeless(self) -> bool:
+        """True if the last connection attempt failed for a reason that does not pass with time.
+
+        A setting or the installation must be fixed. If that was the access token, and its file has
+        another one by now, there is hope again.
+        """
+        return self._is_hopeless and not self._connector.has_another_token
 
     @property
     def is_alive(self) -> bool:
@@ -317,8 +324,9 @@ class Loop:
         acked = self.backlog.outbox.acked
         self.backlog.resume(welcome.resume_after, joins=CAPABILITY in welcome.capabilities)
         self._limit.connected(welcome.max_frame_bytes)
+        self.backlog.fit_logs(self._limit)
         self.trouble = ""
-        self.is_hopeless = False
+        self._is_hopeless = False
         self._is_of_use = False
         if self.has_warned:
             again = " again" if self.welcomed.is_set() else ""
@@ -344,7 +352,7 @@ class Loop:
 
     def _not_connected(self, error: FlowspanError) -> None:
         self.trouble = str(error)
-        self.is_hopeless = not error.retryable
+        self._is_hopeless = not error.retryable
         if isinstance(error, ServiceUnavailableError) and (
             self.backlog.is_empty or clock.monotonic() - self._down_since < _WARN_AFTER_S
         ):
@@ -533,8 +541,12 @@ class Loop:
             if link.unsent_bytes >= _MAX_UNSENT_BYTES or outbox.sent_bytes >= MAX_SENT_BYTES:
                 break
             unacked = outbox.unacked_events
-            if unacked and unacked + batch.last - batch.first >= welcome.max_unacked_events:
-                break
+            if unacked + batch.last - batch.first >= welcome.max_unacked_events:
+                if unacked:
+                    break
+                if batch.last > batch.first:
+                    backlog.divide_next(welcome.max_unacked_events)
+                    continue
             if not unacked:
                 self._last_answer_at = clock.monotonic()
             data = backlog.spool.load(outbox, batch)

@@ -75,6 +75,23 @@ class Outbox:
         self._sent.append(batch)
         self.sent_bytes += batch.size
 
+    def divide_next(self, parts: list[Batch]) -> None:
+        """Replace the next batch by its parts, whose bytes are in memory, but for stored ones."""
+        batch = self._waiting.popleft()
+        self.release(batch)
+        parts = [part for part in parts if part.last > self.acked]
+        for part in parts:
+            # Its bytes are never released, so this position is never read.
+            part.offset = batch.offset
+            self.memory_bytes += part.size
+        self._waiting.extendleft(reversed(parts))
+
+    def replace(self, batches: list[Batch]) -> None:
+        """Replace all batches, none of which may be sent, by ones with other sequences."""
+        self._waiting = deque(batches)
+        self.built = batches[-1].last
+        self.memory_bytes = sum(batch.size for batch in batches if batch.data is not None)
+
     @property
     def unacked_events(self) -> int:
         """Number of events sent but not acknowledged."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import signal
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from tests.conformance.idiom.record import OWN, Record, span_trees
+from tests.conformance.idiom.security import Security
 from tests.support import run_queries
 from tests.support.child_processes import dying_with_us
 from tests.support.history import type_name
@@ -55,10 +57,14 @@ class IdiomCase:
         between: What stands between the program and the service: "newer" (both look newer to the
             other), "ahead" (the clock of the program is an hour ahead), or nothing.
         env: Environment variables of the program.
+        tls: The certificates of the service and the program; see Security.
+        token: The access token of the program; see Security.
+        program_of: The case whose programs it runs; its own if empty.
         steps: What the test does while the program runs; see Steps.
         exit: The exit code of the program; None after it was killed.
         runs: The record of its runs.
         printed: The lines that it printed and that begin with "> ".
+        said: Texts that its output must contain, in upper or lower case, for people.
         spans: The record of its spans; None if there is no receiver.
         left_out: Details of runs that are not compared, because each language has its own.
     """
@@ -68,27 +74,33 @@ class IdiomCase:
     service: dict[str, Any] = field(default_factory=dict)
     between: str = ""
     env: dict[str, str] = field(default_factory=dict)
+    tls: str = ""
+    token: dict[str, Any] | None = None
+    program_of: str = ""
     steps: list[dict[str, Any]] = field(default_factory=list)
     exit: int | None = 0
     runs: list[dict[str, Any]] = field(default_factory=list)
     printed: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
     spans: list[dict[str, Any]] | None = None
     left_out: list[str] = field(default_factory=list)
 
     def program(self, language: Language) -> Path:
         """Return the path of the program in a language."""
-        return FOLDER / self.name / language.program
+        return FOLDER / (self.program_of or self.name) / language.program
 
 
 def load_all() -> list[IdiomCase]:
     """Read all cases, by name."""
-    cases = []
-    for path in sorted(FOLDER.glob("*/case.yaml")):
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        data["words"] = " ".join(data["words"].split())
-        data["env"] = {name: str(value) for name, value in data.get("env", {}).items()}
-        cases.append(IdiomCase(name=path.parent.name, **data))
-    return cases
+    return [load(path.parent) for path in sorted(FOLDER.glob("*/case.yaml"))]
+
+
+def load(folder: Path) -> IdiomCase:
+    """Read the case in a folder."""
+    data = yaml.safe_load((folder / "case.yaml").read_text(encoding="utf-8"))
+    data["words"] = " ".join(data["words"].split())
+    data["env"] = {name: str(value) for name, value in data.get("env", {}).items()}
+    return IdiomCase(name=folder.name, **data)
 
 
 def run_case(
@@ -104,7 +116,8 @@ def run_case(
     """
     with ExitStack() as stack:
         receiver = None
-        options = dict(case.service)
+        security = Security(folder, tls=case.tls, token=case.token)
+        options = {**case.service, **security.service_options()}
         if case.spans is not None:
             receiver = stack.enter_context(OtlpReceiver())
             options["arguments"] = ("--otlp-endpoint", receiver.endpoint)
@@ -115,14 +128,21 @@ def run_case(
             proxy = SkewProxy(address, requests=requests, responses=responses)
             address = stack.enter_context(proxy).address
         program = stack.enter_context(
-            Program(case, language, home=folder / "program", address=address)
+            Program(
+                language.program_command(case.program(language)),
+                home=folder / "program",
+                address=address,
+                env={**case.env, **security.program_env(service)},
+            )
         )
         try:
-            steps = Steps(service, program)
+            steps = Steps(service, program, security)
             for step in case.steps:
                 steps.perform(step)
             program.finish(case.exit)
             _compare("printed", program.printed, case.printed)
+            for text in case.said:
+                assert text.lower() in program.output.lower(), f"the program did not say {text!r}"
             _wait_for_ends(service)
             _compare("runs", Record(service.channel, case.left_out).trees(), case.runs)
             if receiver is not None:
@@ -132,6 +152,33 @@ def run_case(
                 _compare("spans", span_trees(receiver.spans), case.spans)
         except AssertionError as error:
             error.add_note(f"{case.name}: {case.words}\n{program.output}")
+            raise
+
+
+def read_result(
+    writer: Language,
+    reader: Language,
+    start_service: Callable[..., ServiceProcess],
+    folder: Path,
+) -> None:
+    """Let a program of one language read the result that a program of another one has written.
+
+    Raises:
+        AssertionError: It read another value.
+    """
+    writing, reading = load(FOLDER / "write_result"), load(FOLDER / "read_result")
+    service = start_service()
+    where: dict[str, Any] = {"home": folder / "program", "address": service.address, "env": {}}
+    with Program(writer.program_command(writing.program(writer)), **where) as program:
+        program.finish(0)
+    (run,) = run_queries.flow_runs(service.channel)
+    with Program(reader.program_command(reading.program(reader)), **where) as program:
+        program.say(run.id)
+        try:
+            program.finish(0)
+            _compare("printed", program.printed, reading.printed)
+        except AssertionError as error:
+            error.add_note(program.output)
             raise
 
 
@@ -159,14 +206,23 @@ def _compare(what: str, found: Any, expected: Any) -> None:
 
 
 class Program:
-    """The process of a program; use it as a context manager: leaving it ends the process."""
+    """The process of a program; use it as a context manager: leaving it ends the process.
 
-    def __init__(self, case: IdiomCase, language: Language, *, home: Path, address: str) -> None:
+    Args:
+        command: The command that runs it.
+        home: Its FLOWSPAN_HOME.
+        address: The address of the service.
+        env: Further environment variables.
+    """
+
+    def __init__(
+        self, command: list[str], *, home: Path, address: str, env: dict[str, str]
+    ) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self._lines: list[str] = []
         self._unread: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._process = subprocess.Popen(
-            [*dying_with_us(), *language.program_command(case.program(language))],
+            [*dying_with_us(), *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -179,7 +235,7 @@ class Program:
                 "FLOWSPAN_ADDRESS": address,
                 "PYTHONUNBUFFERED": "1",
                 "PYTHONUTF8": "1",
-                **case.env,
+                **env,
             },
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -251,9 +307,10 @@ class Program:
 class Steps:
     """The steps of a case: each is a mapping with one key, the name of a method."""
 
-    def __init__(self, service: ServiceProcess, program: Program) -> None:
+    def __init__(self, service: ServiceProcess, program: Program, security: Security) -> None:
         self._service = service
         self._program = program
+        self._security = security
 
     def perform(self, step: dict[str, Any]) -> None:
         """Perform a step."""
@@ -332,6 +389,33 @@ class Steps:
         )
         stream.goodbye()
         self._program.say(run_id)
+
+    def check_result(self, results: dict[str, str]) -> None:
+        """Wait until a run is Completed, and compare its result as JSON."""
+        for name, expected in results.items():
+            self.await_state({name: "COMPLETED"})
+            (run,) = self._runs(name)
+            result = run.state.result
+            assert result.encoding == "json", result
+            assert json.loads(result.data) == json.loads(expected), result
+
+    def revoke_token(self, _: Any) -> None:
+        """Revoke the access token of the program."""
+        self._security.revoke(self._service)
+
+    def replace_token(self, _: Any) -> None:
+        """Put a new access token into the file of the program."""
+        self._security.replace(self._service)
+
+    def await_denied(self, method: str) -> None:
+        """Wait until the service has denied a call of a method, as its audit log shows."""
+        run_queries.wait_until(
+            lambda: any(
+                "denied" in line and f"/flowspan.v1.{method}" in line
+                for line in self._service.log.splitlines()
+            ),
+            f"a denied {method}",
+        )
 
     def set_variable(self, variable: dict[str, str]) -> None:
         """Set a variable."""

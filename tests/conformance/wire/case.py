@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 from tests.conformance.wire.peer import Behaviour, Welcomes
+from tests.conformance.wire.recorded import RecordedFrames
+from tests.data.protocol.reports import releases
 
 FOLDER = Path(__file__).parent / "cases"
 
@@ -52,6 +54,7 @@ class WireCase:
         env: Environment variables of the driver.
         steps: What the test does, in order; see runner.py.
         expect: What the peer must have received.
+        release: The release whose service sent the frames of the peer; empty for today's.
     """
 
     name: str
@@ -61,6 +64,7 @@ class WireCase:
     env: dict[str, str]
     steps: list[dict[str, Any]]
     expect: Expectation
+    release: str = ""
 
 
 def load(path: Path) -> WireCase:
@@ -85,5 +89,18 @@ def load(path: Path) -> WireCase:
 
 
 def load_all() -> list[WireCase]:
-    """Read all cases, by name."""
-    return [load(path) for path in sorted(FOLDER.glob("*.yaml"))]
+    """Read all cases, by name, and one for each recorded release."""
+    cases = [load(path) for path in sorted(FOLDER.glob("*.yaml"))]
+    return cases + [_of_release(release) for release in releases()]
+
+
+def _of_release(release: str) -> WireCase:
+    """Return the case with the recorded frames of the service of a release."""
+    case = load(FOLDER.parent / "release.yaml")
+    return replace(
+        case,
+        name=f"release_{release.replace('.', '_')}",
+        words=case.words.replace("RELEASE", release),
+        welcome=RecordedFrames(release).welcomes,
+        release=release,
+    )

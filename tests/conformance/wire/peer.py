@@ -29,6 +29,8 @@ from flowspan.v1 import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.conformance.wire.recorded import RecordedFrames
+
 REPORT = "/flowspan.v1.ReportService/Report"
 GET_INFO = "/flowspan.v1.SystemService/GetInfo"
 WAIT_S = 90.0
@@ -108,14 +110,25 @@ class Frame:
 class Peer:
     """A gRPC server inside the test process; use it as a context manager.
 
+    Args:
+        welcomes: The fields of Welcome.
+        behaviours: The behaviour on each connection.
+        recorded: The frames of the service of a release, to send them as it did.
+
     Attributes:
         connections: The connections so far, each with its frames.
         events: The stored events by sequence; those of a short run are its three parts.
         problems: The errors of the peer itself.
     """
 
-    def __init__(self, welcomes: Welcomes, behaviours: tuple[Behaviour, ...]) -> None:
+    def __init__(
+        self,
+        welcomes: Welcomes,
+        behaviours: tuple[Behaviour, ...],
+        recorded: RecordedFrames | None = None,
+    ) -> None:
         self.welcomes = welcomes
+        self.recorded = recorded
         self.behaviours = behaviours or (Behaviour(),)
         self.connections: list[Connection] = []
         self.events: dict[int, report_pb2.Event] = {}
@@ -177,6 +190,8 @@ class Peer:
 
     def info(self) -> system_service_pb2.GetInfoResponse:
         """Return the answer to GetInfo."""
+        if self.recorded is not None:
+            return self.recorded.info
         info = system_service_pb2.GetInfoResponse(
             version="9.9.9", database="sqlite", capabilities=self.welcomes.capabilities
         )
@@ -343,6 +358,8 @@ class Connection:
 
     def _send(self, **frame: Any) -> None:
         response = report_service_pb2.ReportResponse(**frame)
+        if self._peer.recorded is not None:
+            response = self._peer.recorded.like(response)
         self.say(from_the_future(response) if self._behaviour.future else response)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tests.conformance.driver import Driver
 from tests.conformance.wire.judge import judge
 from tests.conformance.wire.peer import Peer
+from tests.conformance.wire.recorded import RecordedFrames
 from tests.support.proxy import Proxy
 
 from flowspan.v1 import report_pb2
@@ -27,7 +28,8 @@ def run_case(case: WireCase, language: Language, folder: Path) -> None:
         AssertionError: The client did not behave as the case and the protocol demand.
     """
     with ExitStack() as stack:
-        peer = stack.enter_context(Peer(case.welcome, case.connections))
+        recorded = RecordedFrames(case.release) if case.release else None
+        peer = stack.enter_context(Peer(case.welcome, case.connections, recorded))
         address = peer.address
         proxy = None
         if any(each.cut_after_bytes is not None for each in case.connections):

@@ -2,8 +2,9 @@
 
     python -m tests.data.protocol.record
 
-writes v<version>.json beside this file, once for each release (see CONTRIBUTING.md). The tests of
-promise 11 replay it to the client and to the service of their own version.
+writes v<version>.json and reports-v<version>.json (see `reports`) beside this file, once for each
+release (see CONTRIBUTING.md). The tests of promise 11 and of conformance replay them to the client
+and to the service of their own version.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.data.protocol import reports
 from tests.support.command_process import run_cli
 from tests.support.flow_processes import run_code
 from tests.support.service import ServiceProcess
@@ -54,7 +56,7 @@ FLOW = """
 
 
 def main() -> None:
-    """Record the calls and write the file."""
+    """Record the calls and write the files."""
     with tempfile.TemporaryDirectory(prefix="flowspan-record-") as folder:
         home = Path(folder)
         service = ServiceProcess(home=home / "service")
@@ -66,6 +68,7 @@ def main() -> None:
                     run_cli(*command.split(), "--json", address=proxy.address)
         finally:
             service.end()
+        sys.stdout.write(f"{reports.save(flowspan.__version__, reports.record(home))}\n")
     path = HERE / f"v{flowspan.__version__}.json"
     calls = [call.to_json() for call in proxy.recorded if call.method.startswith("/flowspan.v1.")]
     path.write_text(json.dumps(calls, indent=1) + "\n")

@@ -27,6 +27,8 @@ const (
 	warnAfter      = 5 * time.Second
 	defaultLease   = 30 * time.Second
 	heartbeats     = 3 // in one lease
+	// lookEvery is how often a session whose access token was refused looks for another one.
+	lookEvery = 500 * time.Millisecond
 	// ofUseAfter is how long a connection lives before its end counts as the end of an outage.
 	ofUseAfter = time.Second
 	// leastFrame is the least that a limit is lowered to when messages are refused by size.
@@ -54,6 +56,7 @@ func (s *Session) run() {
 	var downSince time.Time
 	for {
 		link := &link{session: s, refused: &refused}
+		token := s.config.Token()
 		err := link.serve()
 		if err == nil || s.ctx.Err() != nil {
 			return
@@ -77,16 +80,23 @@ func (s *Session) run() {
 			s.config.Logger.Warn("flowspan: the service does not answer; events are kept in memory until it does",
 				"error", details.Message, "events", s.Unacked())
 		}
-		if !s.pause(pace.next(now, isHopeless(&details), details.RetryDelay)) {
+		if !s.pause(pace.next(now, isHopeless(&details), details.RetryDelay), details.AboutAccess(), token) {
 			return
 		}
 	}
 }
 
-// pause waits; it returns false if the session was cancelled.
-func (s *Session) pause(delay time.Duration) bool {
+// pause waits; it returns false if the session was cancelled. If the access token was refused, the
+// wait ends when there is another one.
+func (s *Session) pause(delay time.Duration, refused bool, token string) bool {
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
+	var look <-chan time.Time
+	if refused {
+		ticker := time.NewTicker(lookEvery)
+		defer ticker.Stop()
+		look = ticker.C
+	}
 	for {
 		s.mu.Lock()
 		idle := s.closing && s.unacked() == 0
@@ -97,6 +107,10 @@ func (s *Session) pause(delay time.Duration) bool {
 		select {
 		case <-timer.C:
 			return true
+		case <-look:
+			if now := s.config.Token(); now != "" && now != token {
+				return true
+			}
 		case <-s.ctx.Done():
 			return false
 		case <-s.wake:

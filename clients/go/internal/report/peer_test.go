@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -353,6 +354,35 @@ func TestSomeEndsAreFinal(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 			if p.connections != 1 {
 				t.Error("it reconnected")
+			}
+		})
+	}
+}
+
+func TestAReplacedTokenIsUsedSoon(t *testing.T) {
+	for _, end := range []error{
+		refusal(codes.Unauthenticated, "UNAUTHENTICATED", nil),
+		refusal(codes.PermissionDenied, rpcerr.MissingScope, nil),
+	} {
+		t.Run(end.Error(), func(t *testing.T) {
+			var token atomic.Value
+			token.Store("old")
+			p := &peer{onBatch: func(connection int, _ *flowspanpb.Batch) error {
+				if connection > 1 {
+					return nil
+				}
+				time.AfterFunc(100*time.Millisecond, func() { token.Store("new") })
+				return end
+			}}
+			session := p.serve(t, func(config *Config) {
+				config.Token = func() string { return token.Load().(string) } //nolint:forcetypeassert // stored above
+			})
+			begun := time.Now()
+			emit(t, session, "1")
+			flushed(t, session)
+			p.check([]string{"1"})
+			if waited := time.Since(begun); waited >= 5*time.Second {
+				t.Errorf("it took %s", waited)
 			}
 		})
 	}

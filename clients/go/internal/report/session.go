@@ -37,6 +37,9 @@ type Config struct {
 	Conn grpc.ClientConnInterface
 	// Hello returns the first frame, without acked_sequence.
 	Hello func() *flowspanpb.Hello
+	// Token returns the access token of the next call; empty if there is none. Nil if calls never
+	// have one.
+	Token func() string
 	// OnCancel is called when the service asks to cancel a run, or will accept no more of it.
 	OnCancel func(runID, reason string)
 	// Logger gets the messages about the connection.
@@ -83,6 +86,9 @@ type flush struct {
 
 // NewSession returns a session that connects with its first event.
 func NewSession(config Config) *Session {
+	if config.Token == nil {
+		config.Token = func() string { return "" }
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Session{
 		config: config,

@@ -17,10 +17,12 @@ const Domain = "flowspan.v1"
 const (
 	TooLarge         = "TOO_LARGE"
 	Overloaded       = "OVERLOADED"
+	RateLimited      = "RATE_LIMITED"
 	Stopping         = "STOPPING"
 	StoreUnavailable = "STORE_UNAVAILABLE"
 	SessionTakenOver = "SESSION_TAKEN_OVER"
 	WrongSecret      = "WRONG_SECRET"
+	MissingScope     = "MISSING_SCOPE"
 )
 
 // Details is what an error of a call says.
@@ -68,10 +70,15 @@ func (d *Details) AboutSize() bool {
 	return false
 }
 
+// AboutAccess reports whether the access token was refused, or lacks the scope. It may be replaced.
+func (d *Details) AboutAccess() bool {
+	return d.Code == codes.Unauthenticated || d.Reason == MissingScope
+}
+
 // Retryable reports whether the same call may succeed later.
 func (d *Details) Retryable() bool {
 	switch d.Reason {
-	case Overloaded, Stopping, StoreUnavailable:
+	case Overloaded, RateLimited, Stopping, StoreUnavailable:
 		return true
 	case "":
 		return d.Code == codes.Unavailable || d.Code == codes.DeadlineExceeded || (d.Code == codes.ResourceExhausted && !d.AboutSize())

@@ -29,6 +29,10 @@ import { gathered, joined } from "./short_runs.js";
 export interface ReporterIO {
   /** Open the stream. Ends when the signal aborts. */
   open(frames: AsyncIterable<ReportRequest>, signal: AbortSignal): AsyncIterable<ReportResponse>;
+  /** Return the access token that the last stream began with; empty if it had none. */
+  usedToken(): string;
+  /** Return the access token of the next stream; empty if there is none, or it cannot be read. */
+  nextToken(): string;
   /** Return the first frame, with the last confirmed sequence. */
   hello(ackedSequence: number): Hello;
   /** A verdict on an event of a run. Called once for each. */
@@ -70,6 +74,8 @@ const FATAL_CODES = new Set([
   "UNAUTHENTICATED",
   "UNIMPLEMENTED",
 ]);
+/** How often to look for another access token, after one was refused. */
+const LOOK_MS = 500;
 const TOO_LARGE_MESSAGE = /larger than|too large|exceeds/i;
 const LOG_OVERHEAD_BYTES = 1024;
 
@@ -91,6 +97,8 @@ export class Reporter {
   /** The largest frame, after gRPC or a proxy has refused a larger one. */
   private frameLimit = Number.POSITIVE_INFINITY;
   private hasWarnedOfAccess = false;
+  /** The access token that the service refused last; undefined if it refused none. */
+  private refusedToken: string | undefined;
 
   constructor(
     private readonly io: ReporterIO,
@@ -244,6 +252,7 @@ export class Reporter {
   private async serveOnce(): Promise<number | undefined> {
     const connection = new Connection();
     this.connection = connection;
+    this.refusedToken = undefined;
     let error: unknown;
     try {
       await this.serve(connection);
@@ -259,17 +268,27 @@ export class Reporter {
 
   private async pause(atLeastMs: number): Promise<void> {
     const began = performance.now();
+    let lookAt = began + LOOK_MS;
     const longestMs = this.backoff.next(atLeastMs);
     const eagerMs = Math.min(Math.max(atLeastMs, EAGER_BACKOFF_MS), longestMs);
     while (!this.isClosed && !(this.isClosing && this.outbox.size === 0)) {
       // Somebody may start to wait meanwhile.
       const left = began + (this.waiters.length > 0 ? eagerMs : longestMs) - performance.now();
       if (left <= 0) return;
+      if (this.refusedToken !== undefined && performance.now() >= lookAt) {
+        if (this.hasAnotherToken(this.refusedToken)) return;
+        lookAt = performance.now() + LOOK_MS;
+      }
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, Math.min(left, 100));
         if (this.openRuns === 0 && this.outbox.size === 0) unref(timer);
       });
     }
+  }
+
+  private hasAnotherToken(refused: string): boolean {
+    const token = this.io.nextToken();
+    return token !== "" && token !== refused;
   }
 
   /**
@@ -291,6 +310,7 @@ export class Reporter {
         );
       }
       this.hasWarnedOfAccess = true;
+      this.refusedToken = this.io.usedToken();
       return LONGEST_BACKOFF_MS;
     }
     if (error.reason === "SESSION_TAKEN_OVER" || FATAL_CODES.has(error.code)) {

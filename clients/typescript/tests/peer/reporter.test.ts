@@ -394,6 +394,33 @@ test("a token that the service refuses may be replaced: the events are kept", as
 });
 
 test.each([
+  ["UNAUTHENTICATED", Code.Unauthenticated],
+  ["MISSING_SCOPE", Code.PermissionDenied],
+])("%s keeps the events until the token is replaced", async (reason, code) => {
+  let token = "old";
+  await open(
+    async function* (connection) {
+      if (peer.hellos.length === 1) {
+        yield peer.welcome();
+        await connection.next();
+        setTimeout(() => {
+          token = "new";
+        }, 100);
+        throw failure(code, reason);
+      }
+      yield* obey(connection);
+    },
+    { token: () => token },
+  );
+  await client!.flow("etl", async () => "done");
+  const begin = performance.now();
+  await client!.flush();
+  expect(performance.now() - begin).toBeLessThan(5_000);
+  expect(peer.hellos).toHaveLength(2);
+  expect(warnings).toEqual([expect.stringMatching(/accepts the access token/)]);
+});
+
+test.each([
   ["SESSION_TAKEN_OVER", Code.Aborted],
   ["WRONG_SECRET", Code.PermissionDenied],
   ["BAD_SEQUENCE", Code.InvalidArgument],

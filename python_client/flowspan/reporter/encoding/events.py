@@ -61,6 +61,11 @@ _PENDING = 2
 _LAST_OF_VARINT = 0x7F
 _CACHE_SIZE = 1000
 
+MAX_LOG_FIELDS_BYTES = 512
+"""Upper bound for the bytes of a frame with one log record besides its message."""
+
+_MIN_PIECE_BYTES = 256
+
 
 class Encoder:
     """An encoder of events, with caches. Not thread-safe."""
@@ -71,6 +76,7 @@ class Encoder:
         "_family",
         "_family_bytes",
         "_first_states",
+        "_log_bytes",
         "_loggers",
         "_names",
         "_second",
@@ -84,6 +90,7 @@ class Encoder:
         self._names: dict[str, bytes] = {}
         self._first_states: dict[str, bytes] = {}
         self._loggers: dict[str, bytes] = {}
+        self._log_bytes = MAX_LOG_BYTES
         self._details: dict[RunDetails | None, bytes] = {None: b""}
         self._family: tuple[str | None, str, str | None] | None = None
         self._family_bytes = b""
@@ -189,6 +196,10 @@ class Encoder:
             )
         )
 
+    def limit_logs(self, max_bytes: int) -> None:
+        """Set the size of the pieces of log messages, in bytes; at most MAX_LOG_BYTES."""
+        self._log_bytes = min(MAX_LOG_BYTES, max(_MIN_PIECE_BYTES, max_bytes))
+
     def log(self, event: Event) -> Iterator[bytes]:
         """Encode a LOG event: one item, or one for each piece of a long message."""
         _, run_id, attempt, level, time_ns, logger, message, trace_id, span_id = event
@@ -208,10 +219,10 @@ class Encoder:
                 b"\x58" + varint(attempt),
             )
         )
-        if len(message) * 4 <= MAX_LOG_BYTES:
+        if len(message) * 4 <= self._log_bytes:
             yield _log_item(before, utf8(message), after)
             return
-        pieces, piece_length = _pieces(message)
+        pieces, piece_length = _pieces(message, self._log_bytes)
         count = -(-len(pieces) // piece_length)
         if count == 1:
             yield _log_item(before, pieces.encode(), after)
@@ -393,12 +404,12 @@ def _without_middle(stack: bytes) -> bytes:
     return head + "\n[…]\n".encode() + tail
 
 
-def _pieces(message: str) -> tuple[str, int]:
+def _pieces(message: str, max_bytes: int) -> tuple[str, int]:
     """Return the message as `utf8` encodes it, and the number of characters that fit in a piece."""
     is_clean = "\0" not in message and _is_encodable(message)  # most messages are, and need no copy
     if not is_clean:
         message = utf8(message).decode()
-    return message, MAX_LOG_BYTES if message.isascii() else MAX_LOG_BYTES // 4
+    return message, max_bytes if message.isascii() else max_bytes // 4
 
 
 def _is_encodable(message: str) -> bool:

@@ -29,6 +29,22 @@ def expanded(batch: bytes) -> bytes:
     return batch_bytes(message.first_sequence, items)
 
 
+def divided(batch: bytes, most: int) -> Iterator[tuple[int, int, bytes]]:
+    """Divide a batch into ones of at most this number of events.
+
+    Yields:
+        The first and the last sequence of each, and its bytes.
+    """
+    from flowspan.v1 import report_pb2  # noqa: PLC0415 - see the top
+
+    message = report_pb2.Batch.FromString(batch)
+    items = [item_of(event.SerializeToString()) for event in single_events(message)]
+    for start in range(0, len(items), most):
+        part = items[start : start + most]
+        first = message.first_sequence + start
+        yield first, first + len(part) - 1, batch_bytes(first, part)
+
+
 def single_events(batch: report_pb2.Batch) -> Iterator[report_pb2.Event]:
     """Yield the event of each sequence of a batch."""
     for event in batch.events:

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 
 from flowspan import clock
 from flowspan.connection.address import explain
+from flowspan.core.limits import MAX_LOG_BYTES
 from flowspan.exceptions import ServiceUnavailableError
-from flowspan.reporter.encoding.events import GOODBYE_FRAME
+from flowspan.reporter.encoding.events import GOODBYE_FRAME, MAX_LOG_FIELDS_BYTES
+from flowspan.reporter.encoding.single_events import divided
 from flowspan.reporter.frame_limit import FrameLimit
 from flowspan.reporter.intake import MAX_BATCH_EVENTS
+from flowspan.reporter.log_division import LogDivision
+from flowspan.reporter.outbox import Batch
 from flowspan.reporter.placeholders import placeholder_batch, without_event
 from flowspan.reporter.spool.format import Damage, Losses
 from flowspan.reporter.transport.connector import ACCESS_REASONS, explain_refusal
@@ -193,16 +197,16 @@ class Drain:
         self._limit.connected(welcome.max_frame_bytes)
         if self._taken_before is None:
             self._taken_before = welcome.resume_after
+        self._fit_logs()
+        window = welcome.max_unacked_events
         in_flight = 0
-        for first, count, data in self._batches():
-            if first + count - 1 <= self._sent:
-                continue
-            self._send(link, data, first + count - 1)
+        for last, data in self._parts(window):
+            self._send(link, data, last)
             in_flight += len(data)
             while self._acked < self._sent and (
                 self._spool.has_starts
                 or in_flight >= _MAX_SENT_BYTES
-                or self._sent - self._acked + MAX_BATCH_EVENTS > welcome.max_unacked_events
+                or self._sent - self._acked + min(MAX_BATCH_EVENTS, window) > window
             ):
                 self._read(link)
                 if self._acked >= self._sent:
@@ -219,10 +223,47 @@ class Drain:
             if error.status != "OK":
                 raise
 
+    def _fit_logs(self) -> None:
+        """Divide the records of logs that are larger than a frame, if the spool is not damaged."""
+        limit = self._limit
+        if limit.largest >= MAX_LOG_BYTES + MAX_LOG_FIELDS_BYTES or self._spool.has_starts:
+            return
+        division = LogDivision(after=self._acked, largest=limit.largest, target=limit.target)
+        for entry in self._spool.entries():
+            if isinstance(entry, Damage):
+                return
+            division.look(entry[1])
+        if not division.is_needed:
+            return
+
+        def fill(new: SpoolFile) -> None:
+            for record, data in self._spool.records():
+                made = division.divided(Batch(record.first, record.last, data), data)
+                assert made.data is not None  # noqa: S101 - it was just made
+                new.append(made.first, made.last - made.first + 1, made.data)
+
+        self._spool.rewrite(self._spool.header.first_sequence, fill)
+        refused = [division.moved(sequence) for sequence in self._refused]
+        self._refused.clear()
+        self._refused.update(refused)
+
     def _send(self, link: ReportTransport, data: bytes, last: int) -> None:
         for frame in self._limit.frames(data, last):
             link.send(frame)
         self._sent = last
+
+    def _parts(self, window: int) -> Iterator[tuple[int, bytes]]:
+        """Yield the last sequence and the bytes of the unsent batches, divided for the window."""
+        for first, count, data in self._batches():
+            last = first + count - 1
+            if last <= self._sent:
+                continue
+            if count <= window:
+                yield last, data
+                continue
+            for _, part_last, part in divided(data, window):
+                if part_last > self._sent:
+                    yield part_last, part
 
     def _batches(self) -> Iterator[tuple[int, int, bytes]]:
         """Yield the batches, with placeholders for missing and refused events."""

@@ -8,6 +8,7 @@ writes it, or one that found it without an owner and sends it to the service.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import fcntl
 import os
@@ -30,7 +31,7 @@ from flowspan.reporter.spool.format import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SUFFIX = ".spool"
@@ -73,13 +74,21 @@ class SpoolFile:
         _files.add(self)
 
     @classmethod
-    def create(cls, folder: Path, header: SpoolHeader, *, suffix: str = SUFFIX) -> SpoolFile:
-        """Create a new spool.
+    def create(
+        cls,
+        folder: Path,
+        header: SpoolHeader,
+        *,
+        suffix: str = SUFFIX,
+        fill: Callable[[SpoolFile], None] = lambda _: None,
+    ) -> SpoolFile:
+        """Create a new spool. It replaces an existing one of the session in one step.
 
         Args:
             folder: The folder to create it in.
             header: The description for its beginning.
             suffix: The file name suffix: SUFFIX or STARTS_SUFFIX.
+            fill: Called with the spool before others can see it, to append its first batches.
 
         Raises:
             OSError: The folder cannot be written to.
@@ -89,18 +98,24 @@ class SpoolFile:
         # Hidden until it is locked, so that no process finds it without an owner.
         hidden = folder / f".{header.session_id}.new"
         handle = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        spool: SpoolFile | None = None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             start = start_of(header)
             _write(handle, start, 0)
             opening = read_opening(lambda at, size: os.pread(handle, size, at), header.session_id)
+            spool = cls(path, handle, opening, len(start))
+            fill(spool)
             hidden.rename(path)
         except BaseException:
-            os.close(handle)
+            if spool is None:
+                os.close(handle)
+            else:
+                spool.close()
             with contextlib.suppress(OSError):
                 hidden.unlink(missing_ok=True)
             raise
-        return cls(path, handle, opening, len(start))
+        return spool
 
     @classmethod
     def adopt(cls, path: Path) -> SpoolFile | None:
@@ -162,6 +177,27 @@ class SpoolFile:
         """
         os.ftruncate(self._handle, self._opening.start)
         self.size = self._opening.start
+
+    def rewrite(self, first_sequence: int, fill: Callable[[SpoolFile], None]) -> None:
+        """Replace the records in one step. It is always owned, and has either all or none of them.
+
+        Args:
+            first_sequence: The sequence of the first event in the new records.
+            fill: Called with a new spool, to append the new records. The old ones can be read
+                meanwhile.
+
+        Raises:
+            OSError: The new records cannot be written. The file is as it was.
+        """
+        header = dataclasses.replace(self.header, first_sequence=first_sequence)
+        new = SpoolFile.create(self.path.parent, header, fill=fill)
+        if new.path != self.path:  # it was copied or renamed
+            new.path.replace(self.path)
+            new.path = self.path
+        self.close()
+        self.__dict__.update(new.__dict__)
+        _files.discard(new)
+        _files.add(self)
 
     def read(self, offset: int) -> tuple[Record, bytes] | None:
         """Return the record at an offset and its batch; None if it is missing, torn or damaged."""

@@ -25,7 +25,7 @@ from flowspan.reporter.spool.file import SUFFIX, SpoolFile
 from flowspan.reporter.spool.format import Damage, SpoolHeader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from flowspan.config import Config
@@ -161,6 +161,42 @@ class Spool:
                 self._unsynced = False
             except OSError as error:
                 logger.warning("the spool %s could not be synced: %s", self.path, error)
+
+    def rewrite(self, outbox: Outbox, change: Callable[[Batch, bytes], Batch]) -> list[Batch]:
+        """Return changed batches. Those in the file are written to a new one in its place.
+
+        Args:
+            outbox: The batches.
+            change: Returns a changed batch; called with each batch and its bytes, in order.
+
+        Raises:
+            OSError: The new file cannot be written. The old one is as it was.
+        """
+        changed: list[Batch] = []
+        old = self._file
+
+        def fill(new: SpoolFile | None) -> None:
+            for batch in outbox:
+                made = change(batch, self.peek(batch))
+                made.offset = batch.offset
+                if new is not None and batch.offset is not None and batch.offset >= 0:
+                    assert made.data is not None  # noqa: S101 - it was just made
+                    made.offset = new.append(made.first, made.last - made.first + 1, made.data)
+                    if batch.data is None:
+                        made.data = None
+                changed.append(made)
+
+        if old is None or not outbox.is_on_disk:
+            fill(None)
+            return changed
+        on_disk = (each.first for each in outbox if each.offset is not None and each.offset >= 0)
+        old.rewrite(next(on_disk, old.header.first_sequence), fill)
+        self._unsynced = True
+        return changed
+
+    def peek(self, batch: Batch) -> bytes:
+        """Return the bytes of a batch, and do not keep them in memory."""
+        return self._read(batch) if batch.data is None else batch.data
 
     def load(self, outbox: Outbox, batch: Batch) -> bytes:
         """Return the bytes of a batch, read from the file if necessary."""

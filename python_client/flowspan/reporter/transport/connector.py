@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowspan.config import Config
+    from flowspan.connection.access import Access
     from flowspan.connection.address import Address
     from flowspan.reporter.transport.protocol import ReportTransport
     from flowspan.reporter.transport.session import WelcomeInfo
@@ -34,6 +35,8 @@ _PATIENT_DELAY_S = 3.0
 _HOPELESS_DELAY_S = 10.0
 ACCESS_REASONS = frozenset({"UNAUTHENTICATED", "MISSING_SCOPE"})
 """The reasons of a refusal that concern the access token, and not the session."""
+_LOOK_S = 0.5
+"""Time between two looks for another access token, after one was refused."""
 _LONGEST_RETRY_AFTER_S = 10.0
 """Upper bound for the delay that a service may ask for."""
 
@@ -50,6 +53,21 @@ class Connected:
 
     link: ReportTransport
     welcome: WelcomeInfo
+
+
+@dataclass(frozen=True, slots=True)
+class _RefusedAccess:
+    """An access token that was refused, or could not be read."""
+
+    access: Access
+    authorization: str
+
+    @property
+    def is_replaced(self) -> bool:
+        """True if its file has another token now."""
+        if self.access.token_file is None:
+            return False
+        return _authorization(self.access) not in {"", self.authorization}
 
 
 class Connector:
@@ -85,6 +103,9 @@ class Connector:
         self._attempts = 0
         self._next_at = self._not_before = self._lost_at
         self._abandoned = False
+        self._refused: _RefusedAccess | None = None
+        """The reason of the last failure, if it was the access token."""
+        self._look_at = 0.0
 
     def lost(self, *, was_of_use: bool) -> None:
         """Record that the connection broke, and schedule the next attempt.
@@ -93,6 +114,7 @@ class Connector:
             was_of_use: True if something was acknowledged over the connection. The next attempt may
                 then start at once; otherwise the connection counts as a failed attempt.
         """
+        self._refused = None
         if was_of_use:
             self._lost_at = self._next_at = clock.monotonic()
             self._attempts = 0
@@ -117,8 +139,19 @@ class Connector:
 
     @property
     def next_at(self) -> float | None:
-        """Monotonic time of the next attempt, in seconds; None while an attempt is in progress."""
-        return None if self._is_trying else self._next_at
+        """Monotonic time of the next call of `advance`; None while an attempt is in progress."""
+        if self._is_trying:
+            return None
+        return self._next_at if self._refused is None else min(self._next_at, self._look_at)
+
+    @property
+    def has_another_token(self) -> bool:
+        """True if the access token of the last attempt was refused, and has been replaced since.
+
+        The next attempt is then due within half a second. Thread-safe.
+        """
+        refused = self._refused
+        return refused is not None and refused.is_replaced
 
     def advance(self, *, may_start: bool) -> Connected | FlowspanError | None:
         """Start an attempt if one is due, and return the result of an attempt that has ended.
@@ -138,6 +171,8 @@ class Connector:
                 self._delay(patiently=not result.retryable)
                 self.wait(self._retry_after_s)
             return result
+        if self._refused is not None and not self._is_trying:
+            self._look_for_another_token()
         if not self._is_trying and clock.monotonic() >= self._next_at:
             self._is_trying = True
             thread = threading.Thread(
@@ -156,6 +191,13 @@ class Connector:
         result, self._result = self._result, None
         if isinstance(result, Connected):
             result.link.close()
+
+    def _look_for_another_token(self) -> None:
+        now = clock.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_S
+            if self.has_another_token:
+                self.hurry()
 
     def _delay(self, *, patiently: bool) -> None:
         now = clock.monotonic()
@@ -185,6 +227,8 @@ class Connector:
         address = resolve_address(self._config) if may_start else find_address(self._config)
         if address is None:
             raise ServiceUnavailableError("the local service is not running")
+        # Read before the attempt: a token that is replaced in the middle of it is found afterwards.
+        used = _RefusedAccess(address.access, _authorization(address.access))
         try:
             return Connected(
                 *open_session(
@@ -197,9 +241,22 @@ class Connector:
             )
         except LinkClosedError as error:
             self._retry_after_s = error.retry_after_s
+            self._refused = used if error.reason in ACCESS_REASONS else None
             raise explain_refusal(address, error) from error
+        except ConfigError:
+            self._refused = used  # if its file cannot be read, it may be readable soon
+            raise
         except OSError as error:
+            self._refused = None
             raise ServiceUnavailableError(explain(address, error)) from error
+
+
+def _authorization(access: Access) -> str:
+    """Return the header with the access token; empty without a readable token."""
+    try:
+        return access.authorization()
+    except ConfigError:
+        return ""
 
 
 def explain_refusal(address: Address, error: LinkClosedError) -> FlowspanError:

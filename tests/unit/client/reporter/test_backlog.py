@@ -12,6 +12,7 @@ from tests.support.engine_events import RUNNING, created, entered, flow_record, 
 from flowspan.config import Config
 from flowspan.core.events import ARTIFACT, ARTIFACT_CHANGE
 from flowspan.reporter.backlog import MAX_SENT_BYTES, Backlog
+from flowspan.reporter.frame_limit import FrameLimit
 from flowspan.reporter.intake import (
     FLUSH,
     MAX_BATCH_BYTES,
@@ -21,6 +22,7 @@ from flowspan.reporter.intake import (
     Intake,
 )
 from flowspan.reporter.spool import spool as spool_module
+from flowspan.reporter.spool.file import SpoolFile
 from flowspan.reporter.spool.orphans import list_spools
 from flowspan.v1 import report_pb2
 
@@ -404,3 +406,133 @@ def test_an_event_that_the_service_refuses_is_replaced(backlog: Backlog, intake:
     send_all(backlog)
     backlog.ack(3)
     assert backlog.outbox.memory_bytes == 0
+
+
+def limit_of(max_frame_bytes: int) -> FrameLimit:
+    limit = FrameLimit(lambda sequence: pytest.fail(f"{sequence} is lost"))
+    limit.connected(max_frame_bytes)
+    return limit
+
+
+def text_of(backlog: Backlog) -> str:
+    return "".join(event.log.message for event in events_of(backlog) if event.HasField("log"))
+
+
+def test_next_batch_is_divided(backlog: Backlog, intake: Intake) -> None:
+    for number in range(25):
+        intake.put_log(logged(RUN_ID, str(number)))
+    backlog.build()
+    before = events_of(backlog)
+    backlog.divide_next(10)
+    assert [(batch.first, batch.last) for batch in backlog.outbox] == [(1, 10), (11, 20), (21, 25)]
+    assert events_of(backlog) == before
+    assert backlog.outbox.memory_bytes == sum(batch.size for batch in backlog.outbox)
+    send_all(backlog)
+    assert backlog.outbox.unacked_events == 25
+    backlog.ack(25)
+    assert backlog.is_empty
+    assert backlog.outbox.memory_bytes == backlog.outbox.sent_bytes == 0
+
+
+def test_stored_parts_of_a_divided_batch_are_dropped(backlog: Backlog, intake: Intake) -> None:
+    for number in range(25):
+        intake.put_log(logged(RUN_ID, str(number)))
+    backlog.build()
+    backlog.resume(15)
+    backlog.divide_next(10)
+    assert [(batch.first, batch.last) for batch in backlog.outbox] == [(11, 20), (21, 25)]
+    assert backlog.outbox.memory_bytes == sum(batch.size for batch in backlog.outbox)
+
+
+def test_parts_of_a_spooled_batch_stay_in_the_spool(backlog: Backlog, intake: Intake) -> None:
+    for number in range(25):
+        intake.put_log(logged(RUN_ID, str(number)))
+    assert backlog.build_and_keep()
+    backlog.divide_next(10)
+    assert backlog.outbox.is_on_disk
+    assert backlog.outbox.not_on_disk() == []
+    assert len(events_of(backlog)) == 25
+    backlog.ack(20)
+    assert backlog.spool.path.exists()
+    backlog.ack(25)
+    assert not backlog.spool.path.exists()
+
+
+@pytest.mark.parametrize("is_spooled", [False, True])
+def test_long_log_is_divided_for_a_service_with_small_frames(
+    backlog: Backlog, intake: Intake, *, is_spooled: bool
+) -> None:
+    long = "0123456789abcdef" * 40_000
+    intake.states.append(created(flow_record(RUN_ID)))
+    for text in ("before", long, "after"):
+        intake.put_log(logged(RUN_ID, text))
+    request = ask_for_flush(intake)
+    later = ask_for_flush(intake)
+    if is_spooled:
+        assert backlog.build_and_keep()
+    else:
+        while backlog.has_unbuilt:
+            backlog.build()
+    backlog.fit_logs(limit_of(1 << 20))
+    assert len(events_of(backlog)) == 1 + 2 + 3
+    backlog.fit_logs(limit_of(64 << 10))
+    count = len(events_of(backlog))
+    assert count > 12
+    assert text_of(backlog) == f"before{long}after"
+    assert request.target == later.target == count == backlog.outbox.built
+    assert backlog.outbox.is_on_disk is is_spooled
+    assert backlog.is_safe() is is_spooled
+    intake.put_log(logged(RUN_ID, long))
+    backlog.build()
+    sizes = [len(event.log.message) for event in events_of(backlog)[count:]]
+    assert max(sizes) < 64 << 10
+
+
+def test_large_spool_is_rewritten_and_not_held_in_memory(backlog: Backlog, intake: Intake) -> None:
+    texts = [f"{number}:" + "x" * 300_000 for number in range(80)]
+    for text in texts:
+        intake.put_log(logged(RUN_ID, text))
+    assert backlog.build_and_keep()
+    in_memory = backlog.outbox.memory_bytes
+    assert in_memory < 10 << 20
+    backlog.fit_logs(limit_of(128 << 10))
+    assert backlog.is_safe()
+    assert backlog.outbox.memory_bytes < in_memory + (1 << 20)
+    assert text_of(backlog) == "".join(texts)
+
+
+def test_rewritten_spool_is_delivered_by_another_process(
+    backlog: Backlog, intake: Intake, tmp_path: Path
+) -> None:
+    intake.states.append(created(flow_record(RUN_ID)))
+    intake.put_log(logged(RUN_ID, "stored"))
+    intake.put_log(logged(RUN_ID, "z" * 600_000))
+    assert backlog.build_and_keep()
+    backlog.ack(1)
+    backlog.fit_logs(limit_of(64 << 10))
+    count, whole = backlog.outbox.built, [batch.data for batch in backlog.outbox]
+    backlog.spool.close()
+    (info,) = list_spools(Config(home=tmp_path))
+    assert not info.is_damaged
+    assert (info.missing_events, info.problem) == (0, "")
+    spool = SpoolFile.adopt(info.path)
+    assert spool is not None
+    records = list(spool.records())
+    spool.close()
+    assert records[-1][0].last == count
+    assert [data for _, data in records] == whole
+
+
+def test_log_that_cannot_be_divided_on_a_full_disk_is_told(
+    backlog: Backlog, intake: Intake, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    intake.put_log(logged(RUN_ID, "z" * 300_000))
+    assert backlog.build_and_keep()
+    before = events_of(backlog)
+    monkeypatch.setattr(SpoolFile, "rewrite", full)
+    backlog.fit_logs(limit_of(64 << 10))
+    assert events_of(backlog) == before
+    assert "No space left on device" in caplog.text

@@ -153,3 +153,40 @@ def test_a_forked_child_does_not_own_the_parents_spool(path: Path) -> None:
     finally:
         ended.set()
         child.join()
+
+
+def test_rewritten_spool_has_the_new_records_and_the_lock(path: Path) -> None:
+    spool = SpoolFile.adopt(path)
+    assert spool is not None
+    old = list(spool.records())
+
+    def fill(new: SpoolFile) -> None:
+        assert list(spool.records()) == old
+        assert [data for _, data in look_into(path)[1]] == [data for *_, data in BATCHES]
+        new.append(7, 2, b"new")
+
+    spool.rewrite(7, fill)
+    assert is_owned(path)
+    assert [data for _, data in spool.records()] == [b"new"]
+    spool.append(9, 1, b"more")
+    spool.close()
+    assert not is_owned(path)
+    assert contents(path) == [(7, 2, b"new"), (9, 1, b"more")]
+    assert look_into(path)[0].header.first_sequence == 7
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_spool_stays_as_it_is_if_the_new_records_cannot_be_written(path: Path) -> None:
+    spool = SpoolFile.adopt(path)
+    assert spool is not None
+
+    def fail(new: SpoolFile) -> None:
+        new.append(7, 2, b"new")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        spool.rewrite(7, fail)
+    assert is_owned(path)
+    spool.close()
+    assert contents(path) == BATCHES
+    assert [each.name for each in path.parent.iterdir()] == [path.name]

@@ -4,6 +4,7 @@ import com.google.protobuf.DescriptorProtos.MethodOptions.IdempotencyLevel;
 import dev.flowspan.ClientOptions;
 import dev.flowspan.FlowspanException;
 import dev.flowspan.TlsOptions;
+import dev.flowspan.v1.ReportServiceGrpc;
 import io.grpc.CallOptions;
 import io.grpc.Channel;
 import io.grpc.ClientCall;
@@ -32,6 +33,7 @@ import java.time.Duration;
 import java.util.Map;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
+import java.util.function.BiConsumer;
 import java.util.function.Supplier;
 import javax.net.ssl.SSLException;
 
@@ -45,6 +47,8 @@ public final class Connection implements AutoCloseable {
 
   private final Endpoint endpoint;
   private final ClientOptions options;
+  private final Supplier<String> token;
+  private volatile String reportToken = "";
   private final ManagedChannel managed;
   private final Channel channel;
   private EventLoopGroup unixLoop;
@@ -60,9 +64,12 @@ public final class Connection implements AutoCloseable {
         options.address() == null
             ? Endpoint.find(environ)
             : Endpoint.parse(options.address(), "address");
-    Supplier<String> token = options.token() != null ? options.token() : tokenFrom(environ);
+    token = options.token() != null ? options.token() : tokenFrom(environ);
     managed = open(environ);
-    channel = token == null ? managed : ClientInterceptors.intercept(managed, new Bearer(token));
+    channel =
+        token == null
+            ? managed
+            : ClientInterceptors.intercept(managed, new Bearer(token, this::noteToken));
   }
 
   private ManagedChannel open(Map<String, String> environ) {
@@ -164,6 +171,26 @@ public final class Connection implements AutoCloseable {
     return channel;
   }
 
+  private void noteToken(MethodDescriptor<?, ?> method, String token) {
+    if (method == ReportServiceGrpc.getReportMethod()) {
+      reportToken = token;
+    }
+  }
+
+  /** Returns the token of the last report stream; empty if it had none. */
+  public String reportToken() {
+    return reportToken;
+  }
+
+  /** Returns the token of the next call; empty if there is none, or it cannot be read. */
+  public String token() {
+    try {
+      return token == null ? "" : token.get();
+    } catch (RuntimeException error) {
+      return ""; // the next call says why
+    }
+  }
+
   /** Returns the address for messages. */
   public String address() {
     return endpoint.toString();
@@ -245,14 +272,17 @@ public final class Connection implements AutoCloseable {
   }
 
   /** Adds the token to each call. */
-  private record Bearer(Supplier<String> token) implements ClientInterceptor {
+  private record Bearer(Supplier<String> token, BiConsumer<MethodDescriptor<?, ?>, String> used)
+      implements ClientInterceptor {
     @Override
     public <Q, A> ClientCall<Q, A> interceptCall(
         MethodDescriptor<Q, A> method, CallOptions call, Channel next) {
       return new ForwardingClientCall.SimpleForwardingClientCall<>(next.newCall(method, call)) {
         @Override
         public void start(Listener<A> listener, Metadata headers) {
-          headers.put(AUTHORIZATION, "Bearer " + token.get());
+          String text = token.get();
+          used.accept(method, text);
+          headers.put(AUTHORIZATION, "Bearer " + text);
           super.start(listener, headers);
         }
       };

@@ -9,12 +9,21 @@ import io.grpc.Status;
 import java.time.Duration;
 import java.util.Map;
 import java.util.Set;
+import javax.net.ssl.SSLException;
 
 /** Conversion of the errors of gRPC, with the details that the service attached. */
 public final class Errors {
   private static final Metadata.Key<byte[]> DETAILS =
       Metadata.Key.of("grpc-status-details-bin", Metadata.BINARY_BYTE_MARSHALLER);
-  private static final Set<String> PASSING = Set.of("OVERLOADED", "STOPPING", "STORE_UNAVAILABLE");
+  private static final Set<String> PASSING =
+      Set.of("OVERLOADED", "RATE_LIMITED", "STOPPING", "STORE_UNAVAILABLE");
+
+  private static final String AWAY_ADVICE =
+      "Start one with `flowspan server start`, or set FLOWSPAN_ADDRESS to a running one. If it uses"
+          + " TLS, check the certificates in ClientOptions.tls.";
+  private static final String TLS_ADVICE =
+      "Is the authority that issued its certificate one of TlsOptions, is the host of the address"
+          + " in it, and does the service require a certificate of its clients?";
 
   private Errors() {}
 
@@ -56,10 +65,27 @@ public final class Errors {
             status.getCode(),
             info.getReason(),
             message,
-            info.getMetadataMap(),
+            info.getReason().isEmpty() ? adviceOn(status) : info.getMetadataMap(),
             retryable,
             status.getCause()),
         delay.isNegative() ? Duration.ZERO : delay);
+  }
+
+  /** Returns the advice for a connection that failed, as metadata. */
+  private static Map<String, String> adviceOn(Status status) {
+    if (status.getCode() != Status.Code.UNAVAILABLE) {
+      return Map.of();
+    }
+    return Map.of("advice", isAboutTls(status) ? TLS_ADVICE : AWAY_ADVICE);
+  }
+
+  private static boolean isAboutTls(Status status) {
+    for (Throwable cause = status.getCause(); cause != null; cause = cause.getCause()) {
+      if (cause instanceof SSLException) {
+        return true;
+      }
+    }
+    return false;
   }
 
   /** Returns an error of the client itself. */
@@ -70,11 +96,9 @@ public final class Errors {
   private static String messageOf(Status status, ErrorInfo info, String address) {
     String text = status.getDescription() == null ? "" : status.getDescription();
     if (info.getReason().isEmpty() && status.getCode() == Status.Code.UNAVAILABLE) {
-      return "No service answers at "
-          + address
-          + " ("
-          + text
-          + "). Start one with `flowspan server start`, or set FLOWSPAN_ADDRESS to a running one.";
+      String why = isAboutTls(status) ? "the TLS handshake failed: " + status.getCause() : text;
+      String advice = isAboutTls(status) ? TLS_ADVICE : AWAY_ADVICE;
+      return "No service answers at " + address + " (" + why + "). " + advice;
     }
     if (info.getReason().isEmpty() && status.getCode() == Status.Code.DEADLINE_EXCEEDED) {
       return "The service at " + address + " did not answer in time (" + text + ").";

@@ -36,6 +36,8 @@ public final class Reporter {
   private static final long WELCOME_NANOS = 20_000_000_000L;
   private static final long GOODBYE_NANOS = 2_000_000_000L;
   private static final long WARN_AFTER_NANOS = 5_000_000_000L;
+  private static final long LOOK_NANOS = 500_000_000L;
+  private static final Duration REFUSED_DELAY = Duration.ofSeconds(10);
   private static final int MAX_COMMANDS = 10_000;
   private static final int DEFAULT_FRAME_BYTES = 4 << 20;
   private static final Set<String> FINAL_REASONS =
@@ -270,13 +272,33 @@ public final class Reporter {
       lostSinceNanos = System.nanoTime();
     }
     sayLost(end.error());
-    long until = System.nanoTime() + backoff.nextNanos(end.retryDelay());
+    boolean isRefused = isAboutAccess(end.error());
+    long until =
+        System.nanoTime() + backoff.nextNanos(isRefused ? REFUSED_DELAY : end.retryDelay());
     long left = until - System.nanoTime();
-    while (left > 0 && !abandoned) {
-      outbox.await(left);
+    boolean isReplaced = false;
+    while (left > 0 && !abandoned && !isReplaced) {
+      outbox.await(isRefused ? Math.min(left, LOOK_NANOS) : left);
+      isReplaced = isRefused && hasAnotherToken();
       left = until - System.nanoTime();
     }
     connection.reconnectNow();
+  }
+
+  /** Returns true if the access token was refused, or lacks a scope: it may be replaced. */
+  private static boolean isAboutAccess(FlowspanException error) {
+    return error.code() == Status.Code.UNAUTHENTICATED || error.reason().equals("MISSING_SCOPE");
+  }
+
+  private boolean hasAnotherToken() {
+    String token;
+    outbox.lock.unlock();
+    try {
+      token = connection.token(); // may ask the program, or read a file
+    } finally {
+      outbox.lock.lock();
+    }
+    return !token.isEmpty() && !token.equals(connection.reportToken());
   }
 
   private void sendLess() {
@@ -296,7 +318,6 @@ public final class Reporter {
 
   private static boolean isFinal(FlowspanException error) {
     return FINAL_REASONS.contains(error.reason())
-        || error.code() == Status.Code.UNAUTHENTICATED
         || error.code() == Status.Code.UNIMPLEMENTED
         || error.reason().isEmpty() && error.code() == Status.Code.PERMISSION_DENIED;
   }

@@ -24,6 +24,7 @@ import io.grpc.Status;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.BooleanSupplier;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -163,6 +164,38 @@ class ReporterWireTest {
   @Test
   void aWrongSecretIsFinal() throws Exception {
     finalStatus(Status.Code.PERMISSION_DENIED, "WRONG_SECRET");
+  }
+
+  @Test
+  void aRefusedTokenIsReplacedSoon() throws Exception {
+    refusedToken(Status.Code.UNAUTHENTICATED, "UNAUTHENTICATED");
+  }
+
+  @Test
+  void aTokenWithoutTheScopeIsReplacedSoon() throws Exception {
+    refusedToken(Status.Code.PERMISSION_DENIED, "MISSING_SCOPE");
+  }
+
+  private void refusedToken(Status.Code code, String reason) throws Exception {
+    AtomicReference<String> token = new AtomicReference<>("old");
+    service.follow(
+        new ScriptedService.Script() {
+          @Override
+          public boolean onHello(ScriptedService.Connected connected, Hello hello) {
+            if (service.hellos.size() > 1) {
+              return true;
+            }
+            connected.end(ScriptedService.error(code, reason));
+            return false;
+          }
+        });
+    try (FlowspanClient client = FlowspanClient.connect(options().token(token::get))) {
+      assertEquals(1, client.<Integer, RuntimeException>flow("refused", run -> 1));
+      assertFalse(client.flush(java.time.Duration.ofMillis(300)));
+      token.set("new");
+      assertTrue(client.flush(java.time.Duration.ofSeconds(5)));
+    }
+    assertEquals(2, service.hellos.size());
   }
 
   @Test
