@@ -42,6 +42,8 @@ FOLDER = Path(__file__).parent
 WAIT_S = 90.0
 POLL_S = 0.05
 HOUR_S = 3600
+SIGNAL_CODES = 128
+"""Exit codes above it stand for signals, where a language has such codes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,8 @@ class IdiomCase:
             other), "ahead" (the clock of the program is an hour ahead), or nothing.
         env: Environment variables of the program.
         steps: What the test does while the program runs; see Steps.
-        exit: The exit code of the program; None after it was killed.
+        exit: The exit code of the program, or the number of a signal, negative; None after it was
+            killed.
         runs: The record of its runs.
         printed: The lines that it printed and that begin with "> ".
         spans: The record of its spans; None if there is no receiver.
@@ -164,6 +167,7 @@ class Program:
     def __init__(self, case: IdiomCase, language: Language, *, home: Path, address: str) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self._lines: list[str] = []
+        self._has_codes_for_signals = language.has_codes_for_signals
         self._unread: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._process = subprocess.Popen(
             [*dying_with_us(), *language.program_command(case.program(language))],
@@ -237,6 +241,8 @@ class Program:
         """Wait for its end."""
         code = self._process.wait(WAIT_S)
         self._reader.join(WAIT_S)
+        if self._has_codes_for_signals and code > SIGNAL_CODES:
+            code = SIGNAL_CODES - code
         if expected_code is not None:
             assert code == expected_code, f"the program ended with {code}"
 
