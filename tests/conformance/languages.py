@@ -35,6 +35,8 @@ class Language:
         driver: The command of the driver of the wire tier.
         program: The file in the folder of a case of the idiom tier.
         runs: The command that runs this file.
+        has_codes_for_signals: True if a process that is ended by a signal exits with 128 and its
+            number, as the JVM does, and not by the signal.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Language:
     runs: tuple[str, ...]
     tools: tuple[str, ...] = ()
     build: tuple[tuple[str, str], ...] = ()
+    has_codes_for_signals: bool = False
 
     @property
     def problem(self) -> str:
@@ -110,28 +113,37 @@ TYPESCRIPT = Language(
 )
 JAVA_RUNS = (
     *("sh", "-c", 'exec java -cp "$(cat {built}/java/classpath)" "$@"', "sh"),
-    "-Dfile.encoding=UTF-8",
+    # They end before the optimizing compiler and a parallel collector would be worth their start.
+    *("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"),
     "-Dlogback.configurationFile={root}/tests/conformance/drivers/logback.xml",
 )
-"""Programs in one file are compiled when they are started."""
 JAVA = Language(
     name="java",
     title="Java",
     folder="clients/java",
-    tools=("java",),
+    tools=("javac",),
     build=(
         (
             "{root}/clients/java",
-            "mkdir -p {built}/java && ./mvnw -q -B -pl client package -DskipTests"
+            "mkdir -p {built}/java && ./mvnw -q -B -pl client compile"
             " org.apache.maven.plugins:maven-dependency-plugin:3.8.1:build-classpath"
             " -Dmdep.outputFile={built}/java/dependencies -Dmdep.includeScope=test"
-            " && printf '%s:' {root}/clients/java/client/target/classes > {built}/java/classpath"
+            " && printf '%s:' {built}/java/classes {root}/clients/java/client/target/classes"
+            " > {built}/java/classpath"
             " && cat {built}/java/dependencies >> {built}/java/classpath",
         ),
+        (
+            "{root}/tests/conformance",
+            "rm -rf {built}/java/classes && mkdir {built}/java/classes && javac -encoding UTF-8"
+            " --release 17 -Xlint:all,-processing -Werror -d {built}/java/classes"
+            ' -cp "$(cat {built}/java/classpath)"'
+            " drivers/*.java program/*.java idiom/*/*.java",
+        ),
     ),
-    driver=(*JAVA_RUNS, "{root}/tests/conformance/drivers/JavaDriver.java"),
+    driver=(*JAVA_RUNS, "JavaDriver"),
     program="Program.java",
-    runs=(*JAVA_RUNS, "{program}"),
+    runs=(*JAVA_RUNS, "idiom.{case}.Program"),
+    has_codes_for_signals=True,
 )
 LANGUAGES = (PYTHON, GO, TYPESCRIPT, JAVA)
 
@@ -166,20 +178,27 @@ def build(language: Language) -> None:
     with (BUILT / f"{language.name}.built").open("a+") as built:
         fcntl.flock(built, fcntl.LOCK_EX)
         built.seek(0)
-        if built.read() == test_run:
-            return
-        built.truncate(0)
-        for folder, command in language.build:
-            done = subprocess.run(
-                ["sh", "-ec", _filled(command)],
-                cwd=_filled(folder),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=BUILD_TIMEOUT_S,
-                check=False,
-            )
-            if done.returncode:
-                msg = f"{command} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-                raise RuntimeError(msg)
-        built.write(test_run)
+        built_in, _, problem = built.read().partition("\n")
+        if built_in != test_run:
+            problem = _build_problem(language)
+            built.truncate(0)
+            built.write(f"{test_run}\n{problem}")
+    if problem:
+        raise RuntimeError(problem)
+
+
+def _build_problem(language: Language) -> str:
+    """Run the commands, and return the output of one that fails; empty if none does."""
+    for folder, command in language.build:
+        done = subprocess.run(
+            ["sh", "-ec", _filled(command)],
+            cwd=_filled(folder),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=BUILD_TIMEOUT_S,
+            check=False,
+        )
+        if done.returncode:
+            return f"{command} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return ""

@@ -44,6 +44,8 @@ FOLDER = Path(__file__).parent
 WAIT_S = 90.0
 POLL_S = 0.05
 HOUR_S = 3600
+SIGNAL_CODES = 128
+"""Exit codes above it stand for signals, where a language has such codes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,8 @@ class IdiomCase:
         token: The access token of the program; see Security.
         program_of: The case whose programs it runs; its own if empty.
         steps: What the test does while the program runs; see Steps.
-        exit: The exit code of the program; None after it was killed.
+        exit: The exit code of the program, or the number of a signal, negative; None after it was
+            killed.
         runs: The record of its runs.
         printed: The lines that it printed and that begin with "> ".
         said: Texts that its output must contain, in upper or lower case, for people.
@@ -220,6 +223,7 @@ class Program:
     ) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self._lines: list[str] = []
+        self._has_codes_for_signals = language.has_codes_for_signals
         self._unread: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._process = subprocess.Popen(
             [*dying_with_us(), *command],
@@ -293,6 +297,8 @@ class Program:
         """Wait for its end."""
         code = self._process.wait(WAIT_S)
         self._reader.join(WAIT_S)
+        if self._has_codes_for_signals and code > SIGNAL_CODES:
+            code = SIGNAL_CODES - code
         if expected_code is not None:
             assert code == expected_code, f"the program ended with {code}"
 

@@ -33,8 +33,7 @@ public final class Artifacts {
   public Artifact create(Artifact artifact) {
     Artifact named =
         artifact.getId().isEmpty() ? artifact.toBuilder().setId(Uuids.next()).build() : artifact;
-    return core.connection()
-        .call(
+    return core.call(
             ArtifactServiceGrpc.getCreateArtifactMethod(),
             CreateArtifactRequest.newBuilder().setArtifact(named).build())
         .getArtifact();
@@ -59,9 +58,7 @@ public final class Artifacts {
   }
 
   private Artifact get(GetArtifactRequest request) {
-    return core.connection()
-        .call(ArtifactServiceGrpc.getGetArtifactMethod(), request)
-        .getArtifact();
+    return core.call(ArtifactServiceGrpc.getGetArtifactMethod(), request).getArtifact();
   }
 
   /** Lists artifacts, newest first. Pages are read while you iterate. */
@@ -69,14 +66,13 @@ public final class Artifacts {
     return new Pages<>(
         token -> {
           ListArtifactsResponse page =
-              core.connection()
-                  .call(
-                      ArtifactServiceGrpc.getListArtifactsMethod(),
-                      ListArtifactsRequest.newBuilder()
-                          .setFilter(filter)
-                          .setPageSize(PAGE_SIZE)
-                          .setPageToken(token)
-                          .build());
+              core.call(
+                  ArtifactServiceGrpc.getListArtifactsMethod(),
+                  ListArtifactsRequest.newBuilder()
+                      .setFilter(filter)
+                      .setPageSize(PAGE_SIZE)
+                      .setPageToken(token)
+                      .build());
           return new Pages.Page<>(page.getArtifactsList(), page.getNextPageToken());
         });
   }
@@ -88,8 +84,7 @@ public final class Artifacts {
    */
   public boolean delete(String id) {
     DeleteArtifactRequest request = DeleteArtifactRequest.newBuilder().setId(id).build();
-    return core.connection()
-            .call(ArtifactServiceGrpc.getDeleteArtifactMethod(), request)
+    return core.call(ArtifactServiceGrpc.getDeleteArtifactMethod(), request)
             .getDeletedArtifactCount()
         > 0;
   }

@@ -48,9 +48,7 @@ public final class FlowRuns {
   public FlowRun create(FlowRun run) {
     FlowRun named = run.getId().isEmpty() ? run.toBuilder().setId(Uuids.next()).build() : run;
     CreateFlowRunRequest request = CreateFlowRunRequest.newBuilder().setFlowRun(named).build();
-    return core.connection()
-        .call(FlowRunServiceGrpc.getCreateFlowRunMethod(), request)
-        .getFlowRun();
+    return core.call(FlowRunServiceGrpc.getCreateFlowRunMethod(), request).getFlowRun();
   }
 
   /**
@@ -62,9 +60,7 @@ public final class FlowRuns {
   public long delete(String id, boolean force) {
     DeleteFlowRunRequest request =
         DeleteFlowRunRequest.newBuilder().setId(id).setForce(force).build();
-    return core.connection()
-        .call(FlowRunServiceGrpc.getDeleteFlowRunMethod(), request)
-        .getDeletedRunCount();
+    return core.call(FlowRunServiceGrpc.getDeleteFlowRunMethod(), request).getDeletedRunCount();
   }
 
   /**
@@ -74,7 +70,7 @@ public final class FlowRuns {
    */
   public FlowRun get(String id) {
     GetFlowRunRequest request = GetFlowRunRequest.newBuilder().setId(id).build();
-    return core.connection().call(FlowRunServiceGrpc.getGetFlowRunMethod(), request).getFlowRun();
+    return core.call(FlowRunServiceGrpc.getGetFlowRunMethod(), request).getFlowRun();
   }
 
   /** Lists runs, newest first. Pages are read while you iterate. */
@@ -87,15 +83,14 @@ public final class FlowRuns {
     return new Pages<>(
         token -> {
           ListFlowRunsResponse page =
-              core.connection()
-                  .call(
-                      FlowRunServiceGrpc.getListFlowRunsMethod(),
-                      ListFlowRunsRequest.newBuilder()
-                          .setFilter(filter)
-                          .setOrder(order)
-                          .setPageSize(PAGE_SIZE)
-                          .setPageToken(token)
-                          .build());
+              core.call(
+                  FlowRunServiceGrpc.getListFlowRunsMethod(),
+                  ListFlowRunsRequest.newBuilder()
+                      .setFilter(filter)
+                      .setOrder(order)
+                      .setPageSize(PAGE_SIZE)
+                      .setPageToken(token)
+                      .build());
           return new Pages.Page<>(page.getFlowRunsList(), page.getNextPageToken());
         });
   }
@@ -105,9 +100,7 @@ public final class FlowRuns {
     CountFlowRunsRequest request = CountFlowRunsRequest.newBuilder().setFilter(filter).build();
     Map<StateType, Long> counts = new EnumMap<>(StateType.class);
     for (StateCount count :
-        core.connection()
-            .call(FlowRunServiceGrpc.getCountFlowRunsMethod(), request)
-            .getCountsList()) {
+        core.call(FlowRunServiceGrpc.getCountFlowRunsMethod(), request).getCountsList()) {
       counts.merge(count.getType(), count.getCount(), Long::sum);
     }
     return counts;
@@ -123,10 +116,9 @@ public final class FlowRuns {
     if (!core.has("cancel.v1")) {
       return cancelAlone(id, reason);
     }
-    return core.connection()
-        .call(
-            FlowRunServiceGrpc.getCancelFlowRunMethod(),
-            CancelFlowRunRequest.newBuilder().setId(id).setReason(reason).build());
+    return core.call(
+        FlowRunServiceGrpc.getCancelFlowRunMethod(),
+        CancelFlowRunRequest.newBuilder().setId(id).setReason(reason).build());
   }
 
   /** Cancels through the state: older services have no other way. */
@@ -142,10 +134,9 @@ public final class FlowRuns {
 
   /** Requests a state for this run alone. A state that breaks the rules is a verdict. */
   public SetFlowRunStateResponse setState(String id, State state) {
-    return core.connection()
-        .call(
-            FlowRunServiceGrpc.getSetFlowRunStateMethod(),
-            SetFlowRunStateRequest.newBuilder().setId(id).setState(state).build());
+    return core.call(
+        FlowRunServiceGrpc.getSetFlowRunStateMethod(),
+        SetFlowRunStateRequest.newBuilder().setId(id).setState(state).build());
   }
 
   /** Lists the history of a run, in order. */
@@ -153,14 +144,13 @@ public final class FlowRuns {
     return new Pages<>(
         token -> {
           ListFlowRunTransitionsResponse page =
-              core.connection()
-                  .call(
-                      FlowRunServiceGrpc.getListFlowRunTransitionsMethod(),
-                      ListFlowRunTransitionsRequest.newBuilder()
-                          .setId(id)
-                          .setPageSize(TRANSITIONS_PAGE_SIZE)
-                          .setPageToken(token)
-                          .build());
+              core.call(
+                  FlowRunServiceGrpc.getListFlowRunTransitionsMethod(),
+                  ListFlowRunTransitionsRequest.newBuilder()
+                      .setId(id)
+                      .setPageSize(TRANSITIONS_PAGE_SIZE)
+                      .setPageToken(token)
+                      .build());
           return new Pages.Page<>(page.getTransitionsList(), page.getNextPageToken());
         });
   }

@@ -3,6 +3,7 @@ package dev.flowspan;
 import dev.flowspan.internal.Core;
 import dev.flowspan.v1.GetInfoRequest;
 import dev.flowspan.v1.GetInfoResponse;
+import dev.flowspan.v1.Payload;
 import dev.flowspan.v1.RunKind;
 import dev.flowspan.v1.SystemServiceGrpc;
 import java.time.Duration;
@@ -13,7 +14,8 @@ import java.util.Map;
  * one client for each process is enough.
  *
  * <p>Everything that a client reports is in memory until the service confirms it. {@link #close()}
- * waits for that, so use try-with-resources.
+ * waits for that, so use try-with-resources. Calls that read also wait for it, so that they see
+ * what this process has reported before.
  */
 public final class FlowspanClient implements AutoCloseable {
   private final Core core;
@@ -134,12 +136,35 @@ public final class FlowspanClient implements AutoCloseable {
   }
 
   /**
+   * Decodes a result, parameters, or the value of an artifact or variable.
+   *
+   * @param payload a value with the encoding {@code json}; one without an encoding is no value
+   * @param type the type of the result; {@code Object.class} gives maps, lists, strings and numbers
+   * @return the value; null if there is none
+   * @throws IllegalArgumentException if the value has another encoding
+   * @throws RuntimeException if the JSON does not have this type
+   */
+  public <T> T decode(Payload payload, Class<T> type) {
+    if (payload.getEncoding().isEmpty()) {
+      return null;
+    }
+    if (!payload.getEncoding().equals("json")) {
+      throw new IllegalArgumentException(
+          "The encoding of the value is \""
+              + payload.getEncoding()
+              + "\"; only json can be decoded.");
+    }
+    return core.json().decode(payload.getData().toStringUtf8(), type);
+  }
+
+  /**
    * Watches runs: the current ones, then a marker, then every change. The watch resumes after
    * broken connections without gaps or duplicates.
    *
    * @param request the runs to watch; see {@code flowspan.v1.WatchRequest}
    */
   public Stream<dev.flowspan.v1.WatchResponse> watch(dev.flowspan.v1.WatchRequest request) {
+    core.awaitOwnEvents();
     return dev.flowspan.internal.Streams.watch(core.connection(), request);
   }
 

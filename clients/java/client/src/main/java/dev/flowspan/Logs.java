@@ -42,10 +42,9 @@ public final class Logs {
     return new Pages<LogRecord>(
             token -> {
               ListLogsResponse page =
-                  core.connection()
-                      .call(
-                          LogServiceGrpc.getListLogsMethod(),
-                          request.toBuilder().setPageSize(size).setPageToken(token).build());
+                  core.call(
+                      LogServiceGrpc.getListLogsMethod(),
+                      request.toBuilder().setPageSize(size).setPageToken(token).build());
               List<LogRecord> records = new ArrayList<>();
               page.getLogsList().forEach(record -> pieces.add(record, records::add));
               if (page.getNextPageToken().isEmpty()) {
@@ -66,6 +65,7 @@ public final class Logs {
 
   /** Follows records; see {@link #tail(String)}. */
   public Stream<LogRecord> tail(TailLogsRequest request) {
+    core.awaitOwnEvents();
     return Streams.tail(core.connection(), request);
   }
 }

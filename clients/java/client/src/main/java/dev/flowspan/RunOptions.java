@@ -84,13 +84,12 @@ public final class RunOptions {
   }
 
   /**
-   * Sets the description of the flow or task: what it does, for people.
-   *
-   * @throws IllegalArgumentException if it has more than 4 KiB
+   * Sets the description of the flow or task: what it does, for people. The middle of a text of
+   * more than 4 KiB is left out.
    */
   public RunOptions description(String description) {
     RunOptions copy = new RunOptions(this);
-    copy.description = Text.limited("description", description, 4096);
+    copy.description = Text.shortened(description, Text.MAX_DESCRIPTION_BYTES);
     return copy;
   }
 

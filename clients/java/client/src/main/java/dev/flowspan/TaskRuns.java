@@ -41,7 +41,7 @@ public final class TaskRuns {
    */
   public TaskRun get(String id) {
     GetTaskRunRequest request = GetTaskRunRequest.newBuilder().setId(id).build();
-    return core.connection().call(TaskRunServiceGrpc.getGetTaskRunMethod(), request).getTaskRun();
+    return core.call(TaskRunServiceGrpc.getGetTaskRunMethod(), request).getTaskRun();
   }
 
   /** Lists runs, newest first. Pages are read while you iterate. */
@@ -54,15 +54,14 @@ public final class TaskRuns {
     return new Pages<>(
         token -> {
           ListTaskRunsResponse page =
-              core.connection()
-                  .call(
-                      TaskRunServiceGrpc.getListTaskRunsMethod(),
-                      ListTaskRunsRequest.newBuilder()
-                          .setFilter(filter)
-                          .setOrder(order)
-                          .setPageSize(PAGE_SIZE)
-                          .setPageToken(token)
-                          .build());
+              core.call(
+                  TaskRunServiceGrpc.getListTaskRunsMethod(),
+                  ListTaskRunsRequest.newBuilder()
+                      .setFilter(filter)
+                      .setOrder(order)
+                      .setPageSize(PAGE_SIZE)
+                      .setPageToken(token)
+                      .build());
           return new Pages.Page<>(page.getTaskRunsList(), page.getNextPageToken());
         });
   }
@@ -72,9 +71,7 @@ public final class TaskRuns {
     CountTaskRunsRequest request = CountTaskRunsRequest.newBuilder().setFilter(filter).build();
     Map<StateType, Long> counts = new EnumMap<>(StateType.class);
     for (StateCount count :
-        core.connection()
-            .call(TaskRunServiceGrpc.getCountTaskRunsMethod(), request)
-            .getCountsList()) {
+        core.call(TaskRunServiceGrpc.getCountTaskRunsMethod(), request).getCountsList()) {
       counts.merge(count.getType(), count.getCount(), Long::sum);
     }
     return counts;
@@ -90,10 +87,9 @@ public final class TaskRuns {
     if (!core.has("cancel.v1")) {
       return cancelAlone(id, reason);
     }
-    return core.connection()
-        .call(
-            TaskRunServiceGrpc.getCancelTaskRunMethod(),
-            CancelTaskRunRequest.newBuilder().setId(id).setReason(reason).build());
+    return core.call(
+        TaskRunServiceGrpc.getCancelTaskRunMethod(),
+        CancelTaskRunRequest.newBuilder().setId(id).setReason(reason).build());
   }
 
   /** Cancels through the state: older services have no other way. */
@@ -109,10 +105,9 @@ public final class TaskRuns {
 
   /** Requests a state for this run alone. A state that breaks the rules is a verdict. */
   public SetTaskRunStateResponse setState(String id, State state) {
-    return core.connection()
-        .call(
-            TaskRunServiceGrpc.getSetTaskRunStateMethod(),
-            SetTaskRunStateRequest.newBuilder().setId(id).setState(state).build());
+    return core.call(
+        TaskRunServiceGrpc.getSetTaskRunStateMethod(),
+        SetTaskRunStateRequest.newBuilder().setId(id).setState(state).build());
   }
 
   /** Lists the history of a run, in order. */
@@ -120,14 +115,13 @@ public final class TaskRuns {
     return new Pages<>(
         token -> {
           ListTaskRunTransitionsResponse page =
-              core.connection()
-                  .call(
-                      TaskRunServiceGrpc.getListTaskRunTransitionsMethod(),
-                      ListTaskRunTransitionsRequest.newBuilder()
-                          .setId(id)
-                          .setPageSize(TRANSITIONS_PAGE_SIZE)
-                          .setPageToken(token)
-                          .build());
+              core.call(
+                  TaskRunServiceGrpc.getListTaskRunTransitionsMethod(),
+                  ListTaskRunTransitionsRequest.newBuilder()
+                      .setId(id)
+                      .setPageSize(TRANSITIONS_PAGE_SIZE)
+                      .setPageToken(token)
+                      .build());
           return new Pages.Page<>(page.getTransitionsList(), page.getNextPageToken());
         });
   }

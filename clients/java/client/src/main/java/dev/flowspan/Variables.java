@@ -53,8 +53,7 @@ public final class Variables {
             .build();
     Variable variable =
         Variable.newBuilder().setName(name).setValue(payload).addAllTags(tags).build();
-    return core.connection()
-        .call(
+    return core.call(
             VariableServiceGrpc.getSetVariableMethod(),
             SetVariableRequest.newBuilder().setVariable(variable).setOverwrite(overwrite).build())
         .getVariable();
@@ -69,8 +68,7 @@ public final class Variables {
   public <T> Optional<T> get(String name, Class<T> type) {
     try {
       Variable variable =
-          core.connection()
-              .call(
+          core.call(
                   VariableServiceGrpc.getGetVariableMethod(),
                   GetVariableRequest.newBuilder().setName(name).build())
               .getVariable();
@@ -89,14 +87,13 @@ public final class Variables {
     return new Pages<>(
         token -> {
           ListVariablesResponse page =
-              core.connection()
-                  .call(
-                      VariableServiceGrpc.getListVariablesMethod(),
-                      ListVariablesRequest.newBuilder()
-                          .setNamePrefix(prefix)
-                          .setPageSize(PAGE_SIZE)
-                          .setPageToken(token)
-                          .build());
+              core.call(
+                  VariableServiceGrpc.getListVariablesMethod(),
+                  ListVariablesRequest.newBuilder()
+                      .setNamePrefix(prefix)
+                      .setPageSize(PAGE_SIZE)
+                      .setPageToken(token)
+                      .build());
           return new Pages.Page<>(page.getVariablesList(), page.getNextPageToken());
         });
   }
@@ -107,8 +104,7 @@ public final class Variables {
    * @return true if it existed
    */
   public boolean delete(String name) {
-    return core.connection()
-        .call(
+    return core.call(
             VariableServiceGrpc.getDeleteVariableMethod(),
             DeleteVariableRequest.newBuilder().setName(name).build())
         .getDeleted();

@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.flowspan.v1.ArtifactFilter;
 import dev.flowspan.v1.FlowRun;
 import dev.flowspan.v1.LogRecord;
+import dev.flowspan.v1.Payload;
 import dev.flowspan.v1.RunFilter;
 import dev.flowspan.v1.State;
 import dev.flowspan.v1.StateType;
@@ -112,7 +113,7 @@ class ClientTest {
             run -> {
               id.set(run.id());
               assertEquals(run, Run.current().orElseThrow());
-              assertEquals(run.id(), MDC.get("flowspan.run_id") == null ? run.id() : run.id());
+              assertEquals(run.id(), MDC.get("flowspan.run_id"));
               return run.<Integer, RuntimeException>task("fetch", task -> 20) + 1;
             });
     assertEquals(21, result);
@@ -142,6 +143,46 @@ class ClientTest {
     assertTrue(map.containsKey("limit"));
     map.values().removeIf(value -> value == null);
     return map;
+  }
+
+  @Test
+  void readsSeeWhatTheProcessHasReported() {
+    AtomicReference<String> id = new AtomicReference<>();
+    client.flow(
+        "own",
+        run -> {
+          id.set(run.id());
+          run.log().info("seen");
+          assertEquals(
+              StateType.STATE_TYPE_RUNNING, client.flowRuns().get(run.id()).getState().getType());
+          return List.of(1, 2);
+        });
+    State state = client.flowRuns().get(id.get()).getState();
+    assertEquals(List.of(1L, 2L), client.decode(state.getResult(), Object.class));
+    assertEquals("seen", logsOf(id.get()).get(0).getMessage());
+  }
+
+  @Test
+  void onlyJsonIsDecoded() {
+    assertNull(client.decode(Payload.getDefaultInstance(), Object.class));
+    Payload pickled = Payload.newBuilder().setEncoding("pickle").build();
+    IllegalArgumentException error =
+        assertThrows(IllegalArgumentException.class, () -> client.decode(pickled, Object.class));
+    assertTrue(error.getMessage().contains("pickle"));
+  }
+
+  @Test
+  void aLongDescriptionIsShortened() {
+    AtomicReference<String> id = new AtomicReference<>();
+    client.flow(
+        "described",
+        RunOptions.create().description("begin" + "ü".repeat(10_000) + "end"),
+        run -> {
+          id.set(run.id());
+          return null;
+        });
+    String description = client.flowRuns().get(id.get()).getDescription();
+    assertTrue(description.startsWith("beginü") && description.endsWith("üend"));
   }
 
   @Test
@@ -500,13 +541,7 @@ class ClientTest {
     CountDownLatch begun = new CountDownLatch(1);
     ExecutorService thread = Executors.newSingleThreadExecutor();
     try {
-      Future<?> reader =
-          thread.submit(
-              () -> {
-                for (WatchResponse frame : watch) {
-                  begun.countDown();
-                }
-              });
+      Future<?> reader = thread.submit(() -> watch.forEach(frame -> begun.countDown()));
       assertTrue(begun.await(20, TimeUnit.SECONDS));
       watch.close();
       assertNull(reader.get(20, TimeUnit.SECONDS));

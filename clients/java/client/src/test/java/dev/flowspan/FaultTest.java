@@ -18,13 +18,17 @@ import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -60,6 +64,84 @@ class FaultTest {
       FlowRun flow = client.flowRuns().get(id.get());
       assertEquals(StateType.STATE_TYPE_COMPLETED, flow.getState().getType());
       assertEquals(3, flow.getTransitionCount());
+    }
+  }
+
+  @Test
+  void aRunContinuesOverARestoredBackup() throws Exception {
+    AtomicReference<String> id = new AtomicReference<>();
+    Path backup = Files.createDirectory(folder.resolve("backup"));
+    try (TestService service = new TestService(folder.resolve("home"));
+        FlowspanClient client = service.connect()) {
+      client.flow(
+          "restored",
+          run -> {
+            id.set(run.id());
+            run.task("kept", task -> null);
+            assertTrue(client.flush(TIMEOUT));
+            service.kill();
+            copyDatabase(service.home(), backup);
+            service.start();
+            run.task("lost", task -> null);
+            assertTrue(client.flush(TIMEOUT));
+            service.kill();
+            copyDatabase(backup, service.home());
+            service.start();
+            run.task("later", task -> null);
+            return null;
+          });
+      assertTrue(client.flush(TIMEOUT));
+      assertEquals(
+          StateType.STATE_TYPE_COMPLETED, client.flowRuns().get(id.get()).getState().getType());
+      assertEquals(Set.of("kept", "later"), completedTasks(client));
+    }
+  }
+
+  @Test
+  void anEmptyDatabaseTakesTheRunsThatFollow() throws Exception {
+    try (TestService service = new TestService(folder.resolve("home"));
+        FlowspanClient client = service.connect()) {
+      client.flow(
+          "forgotten",
+          run -> {
+            run.task("lost", task -> null);
+            assertTrue(client.flush(TIMEOUT));
+            service.kill();
+            deleteDatabase(service.home());
+            service.start();
+            return null;
+          });
+      client.flow("next", run -> run.task("later", task -> null));
+      assertTrue(client.flush(TIMEOUT));
+      assertEquals(Set.of("later"), completedTasks(client));
+    }
+  }
+
+  private static Set<String> completedTasks(FlowspanClient client) {
+    Set<String> names = new HashSet<>();
+    for (TaskRun task : client.taskRuns().list(RunFilter.getDefaultInstance())) {
+      assertEquals(StateType.STATE_TYPE_COMPLETED, task.getState().getType());
+      names.add(task.getTaskName());
+    }
+    return names;
+  }
+
+  private static List<Path> database(Path home) throws IOException {
+    try (Stream<Path> files = Files.list(home)) {
+      return files.filter(file -> file.getFileName().toString().startsWith("flowspan.db")).toList();
+    }
+  }
+
+  private static void deleteDatabase(Path home) throws IOException {
+    for (Path file : database(home)) {
+      Files.delete(file);
+    }
+  }
+
+  private static void copyDatabase(Path from, Path to) throws IOException {
+    deleteDatabase(to);
+    for (Path file : database(from)) {
+      Files.copy(file, to.resolve(file.getFileName()));
     }
   }
 

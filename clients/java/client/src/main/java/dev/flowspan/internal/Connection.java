@@ -267,7 +267,7 @@ public final class Connection implements AutoCloseable {
       Thread.currentThread().interrupt();
     }
     if (unixLoop != null) {
-      unixLoop.shutdownGracefully(0, 1, TimeUnit.SECONDS);
+      unixLoop.shutdownGracefully(0, 1, TimeUnit.SECONDS).awaitUninterruptibly(2, TimeUnit.SECONDS);
     }
   }
 

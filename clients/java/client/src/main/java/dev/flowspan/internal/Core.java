@@ -11,6 +11,7 @@ import dev.flowspan.v1.GetInfoResponse;
 import dev.flowspan.v1.RunKind;
 import dev.flowspan.v1.StateType;
 import dev.flowspan.v1.SystemServiceGrpc;
+import io.grpc.MethodDescriptor;
 import io.grpc.Status;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -26,6 +27,7 @@ import org.slf4j.LoggerFactory;
 /** The parts of a client that its runs share. */
 public final class Core implements Reporter.Listener {
   private static final Logger LOG = LoggerFactory.getLogger("dev.flowspan");
+  private static final Duration OWN_EVENTS_TIMEOUT = Duration.ofSeconds(10);
 
   final ClientOptions options;
   final Connection connection;
@@ -33,6 +35,7 @@ public final class Core implements Reporter.Listener {
   final Tracing tracing;
   final Set<String> capabilities;
   final boolean reportsTraces;
+  final boolean hasDetails;
 
   private final Map<String, RunScope> open = new ConcurrentHashMap<>();
   private final RunContext inherited;
@@ -50,6 +53,7 @@ public final class Core implements Reporter.Listener {
     try {
       GetInfoResponse info = hello(options);
       capabilities = Set.copyOf(info.getCapabilitiesList());
+      hasDetails = capabilities.contains("run_details.v1");
       tracing = Tracings.find(options.openTelemetry());
       reportsTraces = tracing == null && !info.getOtlpEndpoint().isEmpty();
       reporter =
@@ -94,9 +98,24 @@ public final class Core implements Reporter.Listener {
     return connection;
   }
 
-  /** Returns the reporter. */
-  public Reporter reporter() {
-    return reporter;
+  /**
+   * Calls a method after the events of this process are stored, so that the answer includes them;
+   * see {@link Connection#call(MethodDescriptor, Object)}.
+   */
+  public <Q, A> A call(MethodDescriptor<Q, A> method, Q request) {
+    awaitOwnEvents();
+    return connection.call(method, request);
+  }
+
+  /** Waits until the events of this process are stored, or for a limited time. */
+  public void awaitOwnEvents() {
+    try {
+      if (!reporter.settleIfConnected(OWN_EVENTS_TIMEOUT)) {
+        LOG.debug("A call does not wait any longer for the events of this process");
+      }
+    } catch (InterruptedException interrupt) {
+      Thread.currentThread().interrupt(); // the call ends with it
+    }
   }
 
   /** Returns the JSON library. */

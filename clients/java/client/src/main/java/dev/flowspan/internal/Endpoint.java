@@ -152,7 +152,7 @@ public record Endpoint(String host, int port, String path) {
       return true;
     }
     boolean literal =
-        host.indexOf(':') >= 0 || host.chars().allMatch(c -> c == '.' || c < ':' && c > '/');
+        host.indexOf(':') >= 0 || host.chars().allMatch(c -> c == '.' || (c < ':' && c > '/'));
     try {
       return literal && InetAddress.getByName(host).isLoopbackAddress();
     } catch (IOException unknown) {

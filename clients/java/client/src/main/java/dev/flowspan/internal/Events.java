@@ -1,8 +1,5 @@
 package dev.flowspan.internal;
 
-import dev.flowspan.FlowspanClient;
-import dev.flowspan.Run;
-import dev.flowspan.v1.CodeLocation;
 import dev.flowspan.v1.Event;
 import dev.flowspan.v1.LogRecord;
 import dev.flowspan.v1.Payload;
@@ -10,47 +7,13 @@ import dev.flowspan.v1.RunCreated;
 import dev.flowspan.v1.RunInput;
 import dev.flowspan.v1.State;
 import dev.flowspan.v1.StateType;
-import java.time.Instant;
 import java.util.Map;
 
 /** The events about runs, within the limits of the protocol. */
 final class Events {
-  static final int MAX_LOG_BYTES = 250 << 10;
-
-  private static final String DETAILS = "run_details.v1";
-  private static final String INTERNAL = "dev.flowspan.internal.";
-  private static final StackWalker STACK = StackWalker.getInstance();
-
   private Events() {}
 
-  /** Returns the place that calls a run, or null if the service does not store it. */
-  static CodeLocation callerOf(Core core) {
-    if (!core.has(DETAILS)) {
-      return null;
-    }
-    StackWalker.StackFrame frame =
-        STACK.walk(frames -> frames.filter(Events::isUsers).findFirst().orElse(null));
-    if (frame == null) {
-      return null;
-    }
-    String type = frame.getClassName();
-    String folder = type.substring(0, type.lastIndexOf('.') + 1).replace('.', '/');
-    String file = frame.getFileName() == null ? "" : folder + frame.getFileName();
-    return CodeLocation.newBuilder()
-        .setFilePath(Text.shortened(file, 1024))
-        .setLine(Math.max(0, frame.getLineNumber()))
-        .setFunction(Text.shortened(type + "." + frame.getMethodName(), Text.MAX_NAME_BYTES))
-        .build();
-  }
-
-  private static boolean isUsers(StackWalker.StackFrame frame) {
-    String type = frame.getClassName();
-    return !type.startsWith(INTERNAL)
-        && !type.equals(FlowspanClient.class.getName())
-        && !type.equals(Run.class.getName());
-  }
-
-  static Event created(RunScope scope, CodeLocation code) {
+  static Event created(RunScope scope) {
     RunCreated.Builder created =
         RunCreated.newBuilder()
             .setRunId(scope.id())
@@ -77,15 +40,15 @@ final class Events {
       created.setTrace(scope.trace.context());
     }
     addParameters(scope, created);
-    if (scope.core.has(DETAILS)) {
-      addDetails(scope, created, code);
+    if (scope.core.hasDetails) {
+      addDetails(scope, created);
     }
     return Event.newBuilder().setRunCreated(created).build();
   }
 
   private static void addParameters(RunScope scope, RunCreated.Builder created) {
     Map<String, ?> parameters = scope.options.parameters();
-    if (parameters.isEmpty() || !scope.isFlow() && !scope.core.has(DETAILS)) {
+    if (parameters.isEmpty() || (!scope.isFlow() && !scope.core.hasDetails)) {
       return;
     }
     int limit =
@@ -98,7 +61,7 @@ final class Events {
     }
   }
 
-  private static void addDetails(RunScope scope, RunCreated.Builder created, CodeLocation code) {
+  private static void addDetails(RunScope scope, RunCreated.Builder created) {
     created
         .setDescription(scope.options.description())
         .setMaxAttempts(scope.options.retries().maxAttempts())
@@ -112,32 +75,24 @@ final class Events {
                     id ->
                         created.addInputs(
                             RunInput.newBuilder().setRunId(id).setParameter(parameter))));
-    if (code != null) {
-      created.setCode(code);
+    if (scope.caller != null) {
+      created.setCode(scope.caller);
     }
   }
 
-  static Event log(
-      RunScope scope,
-      int level,
-      String logger,
-      String message,
-      Instant time,
-      int index,
-      int count) {
-    LogRecord.Builder record =
+  static Event log(RunScope scope, int level, String logger, String message) {
+    int attempt = scope.attempt();
+    LogRecord record =
         LogRecord.newBuilder()
             .setRunId(scope.id())
             .setLevelValue(level)
-            .setTime(ProcessClock.timestamp(time))
+            .setTime(ProcessClock.timestamp(ProcessClock.now()))
             .setLogger(Text.shortened(logger, Text.MAX_NAME_BYTES))
             .setMessage(message)
-            .setAttempt(scope.attempt())
+            .setAttempt(attempt)
             .setTraceId(scope.trace.traceId())
-            .setSpanId(scope.trace.spanId(scope.attempt()));
-    if (count > 1) {
-      record.setChunkIndex(index).setChunkCount(count);
-    }
+            .setSpanId(scope.trace.spanId(attempt))
+            .build();
     return Event.newBuilder().setLog(record).build();
   }
 }

@@ -8,9 +8,13 @@ import io.grpc.Status;
 import io.grpc.stub.ClientCallStreamObserver;
 import io.grpc.stub.ClientResponseObserver;
 import java.util.function.Consumer;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** One connection of a session. Its fields are guarded by the lock of the outbox. */
 final class Link implements ClientResponseObserver<ReportRequest, ReportResponse> {
+  private static final Logger LOG = LoggerFactory.getLogger("dev.flowspan.reporter");
+
   private final Outbox outbox;
   private final Consumer<ReportResponse> receiver;
 
@@ -27,6 +31,15 @@ final class Link implements ClientResponseObserver<ReportRequest, ReportResponse
   Link(Outbox outbox, Consumer<ReportResponse> receiver) {
     this.outbox = outbox;
     this.receiver = receiver;
+  }
+
+  /** Sends a frame. If the stream has ended meanwhile, {@link #status} says why. */
+  void send(ReportRequest frame) {
+    try {
+      stream.onNext(frame);
+    } catch (IllegalStateException ended) {
+      LOG.debug("The stream ended while a frame was sent", ended);
+    }
   }
 
   @Override

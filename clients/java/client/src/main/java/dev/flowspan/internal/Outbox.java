@@ -1,11 +1,11 @@
 package dev.flowspan.internal;
 
-import com.google.protobuf.UnknownFieldSet;
 import dev.flowspan.v1.Batch;
 import dev.flowspan.v1.Event;
-import dev.flowspan.v1.RunCreated;
-import dev.flowspan.v1.State;
-import dev.flowspan.v1.StateEntered;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
@@ -13,14 +13,14 @@ import java.util.concurrent.locks.ReentrantLock;
 /**
  * The events of a session that are not acknowledged yet, in the order of their sequences.
  *
- * <p>The first ones are in flight on the current connection; the others wait. One lock guards it
- * all, and the reporter waits on {@link #changed}.
+ * <p>The first ones are in flight on the current connection; the others wait. An event keeps its
+ * sequence and its content once it was sent. Before that, a long log record is divided to fit the
+ * frames of the service, and the events of a short run move together.
+ *
+ * <p>One lock guards it all, and the reporter waits on {@link #changed}.
  */
 final class Outbox {
   private static final int MIN_CAPACITY = 1024;
-  private static final int EVENT_OVERHEAD_BYTES = 6;
-  private static final int FRAME_OVERHEAD_BYTES = 32;
-  private static final int UNKNOWN_FIELD = 6000;
 
   final ReentrantLock lock = new ReentrantLock();
 
@@ -35,10 +35,24 @@ final class Outbox {
   private Event[] ring = new Event[MIN_CAPACITY];
   private int head;
   private int count;
-  private int inFlight;
   private long bytes;
   private long waitingBytes;
+
+  /** The sequence of the first event that is kept here. */
   private long firstSequence = 1;
+
+  /** The last sequence that the service has stored. Less than the one before, if it lost events. */
+  private long stored;
+
+  /** The last sequence that was sent on the current connection. */
+  private long sent;
+
+  /** The last sequence that was sent on any connection. */
+  private long sentEver;
+
+  /** The sequences that flushes wait for, each in an array of its own. */
+  private final List<long[]> flushes = new ArrayList<>(1);
+
   private long oldestWaitingNanos;
   private long droppedLogs;
   private boolean closed;
@@ -48,8 +62,40 @@ final class Outbox {
     this.maxBytes = maxBytes;
   }
 
-  /** A range of events as a frame: the batch and the number of its events. */
-  record Frame(Batch batch, int events) {}
+  /** The events of a batch, one a sequence. */
+  static final class Frame {
+    private final long first;
+    private final Event[] events;
+
+    Frame(long first, Event[] events) {
+      this.first = first;
+      this.events = events;
+    }
+
+    /** Returns the sequence of the first event. */
+    long first() {
+      return first;
+    }
+
+    List<Event> events() {
+      return Collections.unmodifiableList(Arrays.asList(events));
+    }
+
+    /**
+     * Returns the batch. Call it without the lock: this takes longer than all the rest.
+     *
+     * @param joins true to report each short run as one event
+     */
+    Batch batch(boolean joins) {
+      Batch.Builder batch = Batch.newBuilder().setFirstSequence(first);
+      if (joins) {
+        ShortRuns.addJoined(batch, events);
+      } else {
+        batch.addAllEvents(Arrays.asList(events));
+      }
+      return batch.build();
+    }
+  }
 
   /** Adds a log record, or drops and counts it if the outbox is full. */
   void addLog(Event event) {
@@ -108,12 +154,10 @@ final class Outbox {
   }
 
   private void append(Event event) {
-    if (count == ring.length) {
-      resize(ring.length * 2);
-    }
-    ring[(head + count) & (ring.length - 1)] = event;
-    int size = event.getSerializedSize() + EVENT_OVERHEAD_BYTES;
-    if (count == inFlight) {
+    ensureRoom(1);
+    ring[slot(count)] = event;
+    int size = FrameLimit.itemBytes(event);
+    if (waiting() == 0) {
       oldestWaitingNanos = System.nanoTime();
       waitingBytes = 0;
       changed.signal();
@@ -121,158 +165,223 @@ final class Outbox {
     count++;
     bytes += size;
     waitingBytes += size;
-    if (count - inFlight == Reporter.URGENT_EVENTS || waitingBytes >= Reporter.URGENT_BYTES) {
+    if (waiting() == Reporter.URGENT_EVENTS || waitingBytes >= Reporter.URGENT_BYTES) {
       changed.signal();
     }
   }
 
-  private void resize(int capacity) {
-    Event[] larger = new Event[capacity];
-    for (int index = 0; index < count; index++) {
-      larger[index] = ring[(head + index) & (ring.length - 1)];
-    }
-    ring = larger;
-    head = 0;
+  private int slot(long offset) {
+    return (int) (head + offset) & (ring.length - 1);
   }
 
-  /** Takes up to {@code maxCount} waiting events into a frame of at most {@code maxFrameBytes}. */
-  Frame take(int maxCount, long maxFrameBytes) {
-    Batch.Builder batch = Batch.newBuilder().setFirstSequence(firstSequence + inFlight);
-    long size = FRAME_OVERHEAD_BYTES;
-    int taken = 0;
-    while (taken < maxCount && inFlight < count) {
-      Event event = ring[(head + inFlight) & (ring.length - 1)];
-      int added = event.getSerializedSize() + EVENT_OVERHEAD_BYTES;
-      if (FRAME_OVERHEAD_BYTES + added > maxFrameBytes) {
-        event = replaceFirstWaiting(maxFrameBytes);
-        added = event.getSerializedSize() + EVENT_OVERHEAD_BYTES;
+  private void ensureRoom(int more) {
+    int capacity = ring.length;
+    while (count + more > capacity) {
+      capacity *= 2;
+    }
+    if (capacity > ring.length) {
+      Event[] larger = new Event[capacity];
+      for (int offset = 0; offset < count; offset++) {
+        larger[offset] = ring[slot(offset)];
       }
-      if (taken > 0 && size + added > maxFrameBytes) {
-        break;
-      }
-      batch.addEvents(event);
-      size += added;
-      waitingBytes = Math.max(0, waitingBytes - added);
-      inFlight++;
-      taken++;
-    }
-    oldestWaitingNanos = System.nanoTime();
-    return new Frame(batch.build(), taken);
-  }
-
-  /** Replaces the first waiting event, which is too large on its own, by a smaller one. */
-  private Event replaceFirstWaiting(long maxFrameBytes) {
-    int index = (head + inFlight) & (ring.length - 1);
-    Event old = ring[index];
-    Event event = withoutDetails(old);
-    if (event.getSerializedSize() + EVENT_OVERHEAD_BYTES + FRAME_OVERHEAD_BYTES > maxFrameBytes) {
-      event = placeholder();
-    }
-    bytes += event.getSerializedSize() - old.getSerializedSize();
-    ring[index] = event;
-    return event;
-  }
-
-  /** Replaces the first event in flight, which the service or a proxy refuses as too large. */
-  void replaceFirst() {
-    if (count > 0) {
-      Event old = ring[head];
-      Event smaller = withoutDetails(old);
-      Event event = smaller.getSerializedSize() < old.getSerializedSize() ? smaller : placeholder();
-      bytes += event.getSerializedSize() - old.getSerializedSize();
-      ring[head] = event;
-    }
-  }
-
-  /** Returns the event without what is only for people, so that the run's history stays whole. */
-  private static Event withoutDetails(Event event) {
-    return switch (event.getEventCase()) {
-      case RUN_CREATED ->
-          Event.newBuilder()
-              .setRunCreated(
-                  RunCreated.newBuilder(event.getRunCreated())
-                      .clearParameters()
-                      .clearDescription()
-                      .clearInputs()
-                      .clearLabels()
-                      .clearTags())
-              .build();
-      case STATE_ENTERED -> {
-        StateEntered entered = event.getStateEntered();
-        State.Builder state = State.newBuilder(entered.getState()).clearResult().clearFailure();
-        state.setMessage(Text.shortened(entered.getState().getMessage(), 200));
-        if (entered.getState().hasFailure()) {
-          state.getFailureBuilder().setType(entered.getState().getFailure().getType());
-        }
-        yield Event.newBuilder().setStateEntered(entered.toBuilder().setState(state)).build();
-      }
-      default -> event;
-    };
-  }
-
-  /** Returns an event that takes a sequence, and which every service skips with a verdict. */
-  private static Event placeholder() {
-    UnknownFieldSet.Field field = UnknownFieldSet.Field.newBuilder().addVarint(1).build();
-    return Event.newBuilder()
-        .setUnknownFields(UnknownFieldSet.newBuilder().addField(UNKNOWN_FIELD, field).build())
-        .build();
-  }
-
-  /** Drops all events up to a sequence, which are stored. */
-  void ack(long sequence) {
-    long done = Math.min(count, sequence - firstSequence + 1);
-    for (long index = 0; index < done; index++) {
-      bytes -= ring[head].getSerializedSize() + EVENT_OVERHEAD_BYTES;
-      ring[head] = null;
-      head = (head + 1) & (ring.length - 1);
-      count--;
-    }
-    if (done > 0) {
-      firstSequence += done;
-      inFlight = (int) Math.max(0, inFlight - done);
-      if (!isFull()) {
-        room.signalAll();
-      }
-      acked.signalAll();
-      changed.signal();
+      ring = larger;
+      head = 0;
     }
   }
 
   /**
-   * Continues after a sequence on a new connection: what follows is sent again.
+   * Takes the next waiting events into a frame of at most {@code maxFrameBytes}.
    *
-   * @return false if the service has stored fewer events than it acknowledged, or more than there
-   *     are, so that the session cannot continue
+   * @param maxCount the largest number of events, at least 1
+   * @param gathers true to move the events of short runs together
    */
-  boolean resume(long sequence) {
-    if (sequence < firstSequence - 1 || sequence > firstSequence - 1 + count) {
+  Frame take(int maxCount, long maxFrameBytes, boolean gathers) {
+    long first = sent + 1;
+    if (first < firstSequence) {
+      return takePlaceholders(maxCount, maxFrameBytes);
+    }
+    int start = (int) (first - firstSequence);
+    int taken = 0;
+    long size = FrameLimit.FRAME_OVERHEAD_BYTES;
+    long large = Math.min(maxFrameBytes - size, FrameLimit.LARGE_ITEM_BYTES);
+    while (taken < maxCount && start + taken < count) {
+      Event event = ring[slot(start + taken)];
+      int added = FrameLimit.itemBytes(event);
+      if (added > large) {
+        if (taken > 0) {
+          break; // if it is divided, its first piece is sent at once
+        }
+        event = fit(start, maxFrameBytes);
+        added = FrameLimit.itemBytes(event);
+      }
+      if (taken > 0 && size + added > maxFrameBytes) {
+        break;
+      }
+      size += added;
+      waitingBytes = Math.max(0, waitingBytes - added);
+      taken++;
+    }
+    Event[] events = new Event[taken];
+    for (int index = 0; index < taken; index++) {
+      events[index] = ring[slot(start + index)];
+    }
+    if (gathers) {
+      gather(events, first);
+    }
+    return sending(first, events);
+  }
+
+  private Frame sending(long first, Event[] events) {
+    sent = first + events.length - 1;
+    sentEver = Math.max(sentEver, sent);
+    oldestWaitingNanos = System.nanoTime();
+    return new Frame(first, events);
+  }
+
+  /** Takes sequences whose events are gone, because the service had stored them and lost them. */
+  private Frame takePlaceholders(int maxCount, long maxFrameBytes) {
+    long room =
+        (maxFrameBytes - FrameLimit.FRAME_OVERHEAD_BYTES)
+            / FrameLimit.itemBytes(FrameLimit.PLACEHOLDER);
+    long wanted = Math.min(maxCount, firstSequence - 1 - sent);
+    Event[] events = new Event[(int) Math.max(1, Math.min(wanted, room))];
+    Arrays.fill(events, FrameLimit.PLACEHOLDER);
+    return sending(sent + 1, events);
+  }
+
+  /** Moves the events of short runs together, unless they have their sequences already. */
+  private void gather(Event[] events, long first) {
+    int fixed = (int) Math.max(0, Math.min(events.length, sentEver + 1 - first));
+    if (!ShortRuns.gather(events, fixed)) {
+      return;
+    }
+    for (int index = fixed; index < events.length; index++) {
+      ring[slot(first - firstSequence + index)] = events[index];
+    }
+    long last = first + events.length - 1;
+    for (long[] flush : flushes) {
+      if (flush[0] >= first + fixed && flush[0] < last) {
+        flush[0] = last; // what it waits for may have moved
+      }
+    }
+  }
+
+  /** Makes the event at a place fit, and returns it; a divided one becomes several. */
+  private Event fit(int offset, long maxFrameBytes) {
+    Event event = ring[slot(offset)];
+    List<Event> pieces =
+        firstSequence + offset > sentEver ? FrameLimit.pieces(event, maxFrameBytes) : List.of();
+    if (!pieces.isEmpty()) {
+      divide(offset, pieces);
+    } else if (!FrameLimit.fits(event, maxFrameBytes)) {
+      replace(offset, FrameLimit.fitted(event, maxFrameBytes));
+    }
+    return ring[slot(offset)];
+  }
+
+  private void divide(int offset, List<Event> pieces) {
+    int more = pieces.size() - 1;
+    ensureRoom(more);
+    for (int index = count - 1; index > offset; index--) {
+      ring[slot(index + more)] = ring[slot(index)];
+    }
+    count += more;
+    long before = FrameLimit.itemBytes(ring[slot(offset)]);
+    long after = 0;
+    for (int index = 0; index < pieces.size(); index++) {
+      ring[slot(offset + index)] = pieces.get(index);
+      after += FrameLimit.itemBytes(pieces.get(index));
+    }
+    bytes += after - before;
+    waitingBytes += after - before;
+    for (long[] flush : flushes) {
+      if (flush[0] >= firstSequence + offset) {
+        flush[0] += more;
+      }
+    }
+  }
+
+  private void replace(int offset, Event event) {
+    int slot = slot(offset);
+    bytes += FrameLimit.itemBytes(event) - FrameLimit.itemBytes(ring[slot]);
+    ring[slot] = event;
+  }
+
+  /**
+   * Puts a placeholder in the place of an event.
+   *
+   * @return false if the event is not here, or is a placeholder already
+   */
+  boolean leaveOut(long sequence) {
+    long offset = sequence - firstSequence;
+    if (offset < 0 || offset >= count || ring[slot(offset)].equals(FrameLimit.PLACEHOLDER)) {
       return false;
     }
-    inFlight = 0;
-    ack(sequence);
-    waitingBytes = bytes;
-    oldestWaitingNanos = System.nanoTime();
+    replace((int) offset, FrameLimit.PLACEHOLDER);
     return true;
   }
 
-  /** Numbers the events from 1 again, for a new session. */
-  void renumber() {
-    firstSequence = 1;
-    inFlight = 0;
+  /** Reduces the first event in flight, which gRPC or a proxy refuses as too large. */
+  void reduceFirst() {
+    long offset = stored + 1 - firstSequence;
+    if (offset >= 0 && offset < count) {
+      replace((int) offset, FrameLimit.reduced(ring[slot(offset)]));
+    }
+  }
+
+  /** Drops all events up to a sequence, which are stored. */
+  void ack(long sequence) {
+    long upTo = Math.min(sequence, last());
+    if (upTo <= stored) {
+      return;
+    }
+    stored = upTo;
+    sent = Math.max(sent, upTo);
+    while (count > 0 && firstSequence <= upTo) {
+      bytes -= FrameLimit.itemBytes(ring[head]);
+      ring[head] = null;
+      head = slot(1);
+      count--;
+      firstSequence++;
+    }
+    if (!isFull()) {
+      room.signalAll();
+    }
+    acked.signalAll();
+    changed.signal();
+  }
+
+  /**
+   * Continues after a sequence on a new connection: what follows is sent again. In the place of
+   * events that the service had acknowledged, and has lost, placeholders are sent.
+   *
+   * @param sequence the last sequence that the service has, at most {@link #last()}
+   * @return the number of events that it has lost since the last connection
+   */
+  long resume(long sequence) {
+    long lost = Math.max(0, stored - sequence);
+    ack(sequence);
+    stored = sequence;
+    sent = sequence;
     waitingBytes = bytes;
+    oldestWaitingNanos = System.nanoTime();
+    return lost;
   }
 
   /** Waits until everything added before the call is acknowledged. */
   boolean awaitAcked(long timeoutNanos) throws InterruptedException {
+    long[] flush = new long[1];
     lock.lockInterruptibly();
     try {
-      long target = firstSequence + count - 1;
+      flush[0] = last();
+      flushes.add(flush);
       long left = timeoutNanos;
-      while (firstSequence <= target && !closed && left > 0) {
+      while (stored < flush[0] && !closed && left > 0) {
         left = acked.awaitNanos(left);
       }
-      return firstSequence > target;
+      return stored >= flush[0];
     } finally {
+      flushes.removeIf(each -> each == flush);
       lock.unlock();
     }
   }
@@ -283,7 +392,6 @@ final class Outbox {
     try {
       closed = true;
       count = 0;
-      inFlight = 0;
       bytes = 0;
       ring = new Event[MIN_CAPACITY];
       head = 0;
@@ -301,20 +409,31 @@ final class Outbox {
     return closed;
   }
 
+  /** Returns true if the service has stored everything. */
   boolean isEmpty() {
-    return count == 0;
+    return closed || stored == last();
   }
 
   int size() {
     return count;
   }
 
-  int waiting() {
-    return count - inFlight;
+  boolean isFlushing() {
+    return !flushes.isEmpty();
   }
 
-  int inFlight() {
-    return inFlight;
+  /** Returns the sequence of the last event. */
+  long last() {
+    return firstSequence + count - 1;
+  }
+
+  /** Returns the number of events that are not sent on the current connection. */
+  long waiting() {
+    return last() - sent;
+  }
+
+  long inFlight() {
+    return sent - stored;
   }
 
   long waitingBytes() {
@@ -325,9 +444,9 @@ final class Outbox {
     return oldestWaitingNanos;
   }
 
-  /** Returns the last sequence whose ack was received. */
+  /** Returns the last sequence that the service said it has stored. */
   long ackedSequence() {
-    return firstSequence - 1;
+    return stored;
   }
 
   long takeDroppedLogs() {
@@ -336,7 +455,8 @@ final class Outbox {
     return dropped;
   }
 
-  /** Waits for a change, for at most the given time. */
+  /** Waits for a change, for at most the given time; callers look again in a loop. */
+  @SuppressWarnings("WaitNotInLoop") // the loops are the callers'
   void await(long nanos) throws InterruptedException {
     if (nanos > 0) {
       changed.await(nanos, TimeUnit.NANOSECONDS);

@@ -2,11 +2,14 @@ package dev.flowspan.internal;
 
 import com.google.protobuf.Timestamp;
 import java.time.Instant;
+import java.time.temporal.ChronoUnit;
 
 /** The wall clock as of the start of the process, advanced by the monotonic clock. */
 public final class ProcessClock {
   // A clock that is set back must not let a run end before it began.
+  @SuppressWarnings("TimeInStaticInitializer") // the time of the start is what it is for
   private static final Instant START = Instant.now();
+
   private static final long START_NANOS = System.nanoTime();
 
   private ProcessClock() {}
@@ -14,8 +17,7 @@ public final class ProcessClock {
   /** Returns the current time, in microseconds. It never goes back. */
   public static Instant now() {
     long nanos = System.nanoTime() - START_NANOS;
-    Instant now = START.plusNanos(nanos);
-    return now.minusNanos(now.getNano() % 1000);
+    return START.plusNanos(nanos).truncatedTo(ChronoUnit.MICROS);
   }
 
   /** Returns a time as a message. */

@@ -2,6 +2,7 @@ package dev.flowspan.internal;
 
 import dev.flowspan.FlowspanException;
 import dev.flowspan.v1.Ack;
+import dev.flowspan.v1.Batch;
 import dev.flowspan.v1.Command;
 import dev.flowspan.v1.Event;
 import dev.flowspan.v1.Goodbye;
@@ -14,10 +15,10 @@ import dev.flowspan.v1.VerdictKind;
 import dev.flowspan.v1.Welcome;
 import io.grpc.Status;
 import java.time.Duration;
-import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -38,7 +39,6 @@ public final class Reporter {
   private static final long WARN_AFTER_NANOS = 5_000_000_000L;
   private static final long LOOK_NANOS = 500_000_000L;
   private static final Duration REFUSED_DELAY = Duration.ofSeconds(10);
-  private static final int MAX_COMMANDS = 10_000;
   private static final int DEFAULT_FRAME_BYTES = 4 << 20;
   private static final Set<String> FINAL_REASONS =
       Set.of("SESSION_TAKEN_OVER", "WRONG_SECRET", "INVALID_FIELD", "TOO_LARGE", "BAD_SEQUENCE");
@@ -46,23 +46,13 @@ public final class Reporter {
   private final Connection connection;
   private final Outbox outbox;
   private final Listener listener;
-  private final boolean spansByService;
-  private final Map<String, String> environ;
+  private final Session session;
   private final long outboxTimeoutNanos;
   private final Backoff backoff = new Backoff();
   private final Set<String> saidRules = ConcurrentHashMap.newKeySet();
-  private final Map<String, Boolean> commandsSeen =
-      new LinkedHashMap<>() {
-        private static final long serialVersionUID = 1L;
-
-        @Override
-        protected boolean removeEldestEntry(Map.Entry<String, Boolean> eldest) {
-          return size() > MAX_COMMANDS;
-        }
-      };
+  private final SeenCommands seenCommands = new SeenCommands();
 
   // Guarded by the lock of the outbox.
-  private Session session;
   private volatile Thread thread;
   private boolean closing;
   private boolean abandoned;
@@ -71,10 +61,10 @@ public final class Reporter {
   private long window = Integer.MAX_VALUE;
   private long leaseNanos = 30_000_000_000L;
   private int maxBatchEvents = MAX_BATCH_EVENTS;
+  private int maxFrameBytes = DEFAULT_FRAME_BYTES;
+  private boolean joinsShortRuns;
   private long lostSinceNanos;
   private boolean lostWasSaid;
-
-  private volatile int maxFrameBytes = DEFAULT_FRAME_BYTES;
 
   /** Receives what the service says about runs. Called on gRPC's threads; must not block. */
   public interface Listener {
@@ -96,16 +86,9 @@ public final class Reporter {
       Map<String, String> environ) {
     this.connection = connection;
     this.listener = listener;
-    this.spansByService = spansByService;
-    this.environ = environ;
     outbox = new Outbox(maxEvents, maxBytes);
     outboxTimeoutNanos = outboxTimeout.toNanos();
     session = new Session(spansByService, environ);
-  }
-
-  /** Returns the largest frame that the service takes, in bytes. */
-  public int maxFrameBytes() {
-    return maxFrameBytes;
   }
 
   /**
@@ -167,21 +150,47 @@ public final class Reporter {
    * @throws FlowspanException if the session has failed, so that nothing more is stored
    */
   public boolean flush(Duration timeout) throws InterruptedException {
+    boolean done = settle(timeout);
+    outbox.lock.lock();
+    try {
+      if (failure != null) {
+        throw failure;
+      }
+    } finally {
+      outbox.lock.unlock();
+    }
+    return done;
+  }
+
+  /**
+   * Waits until all events so far are stored, or never will be.
+   *
+   * @return false if they are not stored
+   */
+  boolean settle(Duration timeout) throws InterruptedException {
     changeFlushing(1);
     try {
-      boolean done = outbox.awaitAcked(timeout.toNanos());
-      outbox.lock.lock();
-      try {
-        if (failure != null) {
-          throw failure;
-        }
-      } finally {
-        outbox.lock.unlock();
-      }
-      return done;
+      return outbox.awaitAcked(timeout.toNanos());
     } finally {
       changeFlushing(-1);
     }
+  }
+
+  /**
+   * Waits until all events so far are stored, but not for a service that is away for seconds.
+   *
+   * @return false if they are not stored
+   */
+  boolean settleIfConnected(Duration timeout) throws InterruptedException {
+    outbox.lock.lock();
+    try {
+      if (outbox.isEmpty() || lostWasSaid) {
+        return outbox.isEmpty();
+      }
+    } finally {
+      outbox.lock.unlock();
+    }
+    return settle(timeout);
   }
 
   private void changeFlushing(int by) {
@@ -250,7 +259,7 @@ public final class Reporter {
         if (end == null) {
           return; // said goodbye
         }
-        if (isFinal(end.error())) {
+        if (isFinal(end.error()) && !leavesOut(end.error())) {
           fail(end.error());
           return;
         }
@@ -303,7 +312,7 @@ public final class Reporter {
 
   private void sendLess() {
     if (maxBatchEvents == 1) {
-      outbox.replaceFirst();
+      outbox.reduceFirst();
     }
     maxBatchEvents = Math.max(1, maxBatchEvents / 8);
   }
@@ -316,10 +325,23 @@ public final class Reporter {
     }
   }
 
+  /** Puts a placeholder in the place of an event that the service refuses to read. */
+  private boolean leavesOut(FlowspanException error) {
+    String sequence = error.metadata().get("sequence");
+    boolean found =
+        error.code() == Status.Code.INVALID_ARGUMENT
+            && sequence != null
+            && outbox.leaveOut(Text.number(sequence));
+    if (found) {
+      LOG.error("The service refused an event, which is left out: {}", error.getMessage());
+    }
+    return found;
+  }
+
   private static boolean isFinal(FlowspanException error) {
     return FINAL_REASONS.contains(error.reason())
         || error.code() == Status.Code.UNIMPLEMENTED
-        || error.reason().isEmpty() && error.code() == Status.Code.PERMISSION_DENIED;
+        || (error.reason().isEmpty() && error.code() == Status.Code.PERMISSION_DENIED);
   }
 
   private static boolean isTooLarge(FlowspanException error) {
@@ -358,15 +380,16 @@ public final class Reporter {
         return Errors.of(
             Status.DEADLINE_EXCEEDED.withDescription("no Welcome"), null, connection.address());
       }
-      if (link.status == null && begin(link.welcome)) {
+      if (link.status == null) {
+        begin(link.welcome);
         boolean goodbye = exchange(link);
         if (goodbye) {
           return null;
         }
       }
-      return link.status == null
-          ? Errors.of(Status.UNAVAILABLE.withDescription("a new session begins"), null, address())
-          : Errors.of(endOf(link), link.trailers, address());
+      return Errors.of(endOf(link), link.trailers, address());
+    } catch (FlowspanException impossible) {
+      return new Errors.Failed(impossible, Duration.ZERO);
     } finally {
       cancel(link);
     }
@@ -411,19 +434,34 @@ public final class Reporter {
     }
   }
 
-  private boolean begin(Welcome welcome) {
+  /**
+   * Takes the limits of the service, and resumes after the events that it has.
+   *
+   * @throws FlowspanException if the session cannot continue
+   */
+  private void begin(Welcome welcome) {
     long ackedBefore = outbox.ackedSequence();
-    if (!outbox.resume(welcome.getResumeAfter())) {
-      // Another database, or an older copy of it: what it lacks cannot be sent again.
-      LOG.warn(
-          "The service has stored {} events of this process, but acknowledged {}: its database was"
-              + " replaced. Reporting continues in a new session.",
-          welcome.getResumeAfter(),
-          ackedBefore);
-      session = new Session(spansByService, environ);
-      outbox.renumber();
-      return false;
+    if (welcome.getResumeAfter() > outbox.last()) {
+      throw new FlowspanException(
+          Status.Code.INVALID_ARGUMENT,
+          "BAD_SEQUENCE",
+          "The service has "
+              + welcome.getResumeAfter()
+              + " events of this session, which has only "
+              + outbox.last()
+              + ": another process reports in it.",
+          Map.of(),
+          false,
+          null);
     }
+    long lost = outbox.resume(welcome.getResumeAfter());
+    if (lost > 0) {
+      LOG.warn(
+          "The service has lost {} events of this process that it had stored: was its database"
+              + " replaced or restored? The following events are reported anyway.",
+          lost);
+    }
+    joinsShortRuns = welcome.getCapabilitiesList().contains(ShortRuns.CAPABILITY);
     if (welcome.getMaxUnackedEvents() > 0) {
       window = welcome.getMaxUnackedEvents();
     }
@@ -432,9 +470,10 @@ public final class Reporter {
     if (bytes > 0) {
       maxFrameBytes = (int) Math.min(bytes, DEFAULT_FRAME_BYTES);
     }
-    long lease = welcome.getLease().getSeconds() * 1_000_000_000L + welcome.getLease().getNanos();
-    if (lease > 0) {
-      leaseNanos = lease;
+    com.google.protobuf.Duration lease = welcome.getLease();
+    long nanos = TimeUnit.SECONDS.toNanos(lease.getSeconds()) + lease.getNanos();
+    if (nanos > 0) {
+      leaseNanos = nanos;
     }
     if (lostWasSaid) {
       LOG.info("The service at {} takes events again.", connection.address());
@@ -449,7 +488,6 @@ public final class Reporter {
             }
           }
         });
-    return true;
   }
 
   private void unlocked(Runnable action) {
@@ -472,8 +510,7 @@ public final class Reporter {
       long wait = waitToSend(link, now);
       if (wait <= 0) {
         int count = (int) Math.min(maxBatchEvents, window - outbox.inFlight());
-        Outbox.Frame frame = outbox.take(count, maxFrameBytes);
-        send(link, ReportRequest.newBuilder().setBatch(frame.batch()).build());
+        send(link, outbox.take(count, maxFrameBytes, joinsShortRuns));
         lastFrame = now;
         continue;
       }
@@ -491,7 +528,7 @@ public final class Reporter {
   /** Returns the time until a batch is due, in nanoseconds; zero or less if it is due now. */
   private long waitToSend(Link link, long now) {
     boolean blocked =
-        outbox.waiting() == 0 || outbox.inFlight() >= window || !link.stream.isReady();
+        outbox.waiting() <= 0 || outbox.inFlight() >= window || !link.stream.isReady();
     if (blocked) {
       return Long.MAX_VALUE;
     }
@@ -503,16 +540,18 @@ public final class Reporter {
     return urgent ? 0 : outbox.oldestWaitingNanos() + LINGER_NANOS - now;
   }
 
-  /** Sends a frame without the lock, so that runs go on while it is encoded. */
-  private void send(Link link, ReportRequest frame) {
+  private void send(Link link, Outbox.Frame frame) {
+    boolean joins = joinsShortRuns;
     unlocked(
         () -> {
-          try {
-            link.stream.onNext(frame);
-          } catch (IllegalStateException ended) {
-            LOG.debug("The stream ended while a frame was sent", ended); // onError says why
-          }
+          Batch batch = frame.batch(joins);
+          link.send(ReportRequest.newBuilder().setBatch(batch).build());
         });
+  }
+
+  /** Sends a frame without the lock, so that runs go on while it is encoded. */
+  private void send(Link link, ReportRequest frame) {
+    unlocked(() -> link.send(frame));
   }
 
   private boolean sayGoodbye(Link link) throws InterruptedException {
@@ -561,12 +600,7 @@ public final class Reporter {
   }
 
   private void obey(Command command) {
-    synchronized (commandsSeen) {
-      if (commandsSeen.put(command.getId(), true) != null) {
-        return;
-      }
-    }
-    if (command.hasCancelRun()) {
+    if (seenCommands.add(command.getId()) && command.hasCancelRun()) {
       listener.cancel(command.getCancelRun().getRunId(), command.getCancelRun().getReason());
     }
   }

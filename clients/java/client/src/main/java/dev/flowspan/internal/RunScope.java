@@ -7,6 +7,7 @@ import dev.flowspan.RunArtifacts;
 import dev.flowspan.RunContext;
 import dev.flowspan.RunFunction;
 import dev.flowspan.RunOptions;
+import dev.flowspan.v1.CodeLocation;
 import dev.flowspan.v1.Event;
 import dev.flowspan.v1.LogLevel;
 import dev.flowspan.v1.Payload;
@@ -42,6 +43,9 @@ public final class RunScope implements Run {
   final String rootRunId;
   final String flowRunId;
 
+  /** The place that called the run; null if it is not known, or not wanted. */
+  final CodeLocation caller;
+
   private final String id = Uuids.next();
   private final String name;
   private final int depth;
@@ -65,6 +69,7 @@ public final class RunScope implements Run {
       RunKind kind,
       String function,
       RunOptions options) {
+    caller = core.hasDetails ? Callers.find() : null;
     this.core = core;
     this.parent = parent;
     this.remote = parent == null ? remote : null;
@@ -123,7 +128,7 @@ public final class RunScope implements Run {
       if (parent != null) {
         parent.children.add(this);
       }
-      core.reporter.create(Events.created(this, Events.callerOf(core)));
+      core.reporter.create(Events.created(this));
     } catch (Throwable error) {
       if (parent != null) {
         parent.children.remove(this);
@@ -269,7 +274,10 @@ public final class RunScope implements Run {
     return false;
   }
 
-  @SuppressWarnings("unchecked") // the body can throw only X and unchecked exceptions
+  @SuppressWarnings({
+    "unchecked",
+    "TypeParameterUnusedInFormals"
+  }) // the body can throw only X and unchecked exceptions
   private static <X extends Exception> X unchecked(Throwable error) throws X {
     throw (X) error;
   }
@@ -469,19 +477,12 @@ public final class RunScope implements Run {
   }
 
   /**
-   * Stores a log record. Text beyond the limit of a record becomes several ones.
+   * Stores a log record. The outbox divides a long text when it is sent.
    *
    * @param level the number of the level; see {@code LogLevel}
    */
   public void log(int level, String logger, String message) {
-    Instant now = ProcessClock.now();
-    int maxBytes =
-        Math.max(64, Math.min(Events.MAX_LOG_BYTES, core.reporter.maxFrameBytes() - 700));
-    var pieces = Text.pieces(message, maxBytes);
-    for (int index = 0; index < pieces.size(); index++) {
-      core.reporter.log(
-          Events.log(this, level, logger, pieces.get(index), now, index, pieces.size()));
-    }
+    core.reporter.log(Events.log(this, level, logger, message));
   }
 
   @Override

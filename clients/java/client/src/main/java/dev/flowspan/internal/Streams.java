@@ -184,7 +184,8 @@ public final class Streams {
       failures++;
       boolean passes =
           failed.error().retryable()
-              || failed.error().code() == Status.Code.INTERNAL && failed.error().reason().isEmpty();
+              || (failed.error().code() == Status.Code.INTERNAL
+                  && failed.error().reason().isEmpty());
       if (!passes || !cursor.canResume() || failures > MAX_FAILURES) {
         throw failed.error();
       }

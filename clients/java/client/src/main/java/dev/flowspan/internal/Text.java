@@ -9,6 +9,9 @@ public final class Text {
   /** The limit of names, tags and versions. */
   public static final int MAX_NAME_BYTES = 256;
 
+  /** The limit of descriptions of flows and tasks. */
+  public static final int MAX_DESCRIPTION_BYTES = 4 << 10;
+
   /** The limit of the messages of states and failures. */
   public static final int MAX_MESSAGE_BYTES = 32 << 10;
 
@@ -45,6 +48,15 @@ public final class Text {
               + ". Shorten it.");
     }
     return cleaned;
+  }
+
+  /** Returns the number that a text says; -1 if it says none. */
+  static long number(String text) {
+    try {
+      return Long.parseLong(text);
+    } catch (NumberFormatException error) {
+      return -1;
+    }
   }
 
   /** Returns the number of bytes in UTF-8. */

@@ -36,7 +36,9 @@ final class TraceIds {
     }
     // A service that exports spans for sessions derives the ids itself, if the trace is the run's.
     reported =
-        span != null || foreign || scope.core.reportsTraces && !scope.core.has("service_spans.v1");
+        span != null
+            || foreign
+            || (scope.core.reportsTraces && !scope.core.has("service_spans.v1"));
   }
 
   static TraceIds of(RunScope scope) {

@@ -45,10 +45,10 @@ public final class Uuids {
 
   /** Returns the span id of an attempt of a run without a trace context (see trace.proto). */
   public static String spanId(String runId, int attempt) {
-    String hex = runId.replace("-", "");
     if (attempt <= 1) {
-      return hex.substring(16);
+      return runId.substring(19, 23) + runId.substring(24); // the last 16 digits
     }
+    String hex = runId.replace("-", "");
     byte[] bytes = new byte[20];
     System.arraycopy(HEX.parseHex(hex), 0, bytes, 0, 16);
     for (int index = 0; index < 4; index++) {

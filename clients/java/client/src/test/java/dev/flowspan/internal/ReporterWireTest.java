@@ -20,9 +20,11 @@ import dev.flowspan.v1.ReportResponse;
 import dev.flowspan.v1.StateType;
 import dev.flowspan.v1.Verdict;
 import dev.flowspan.v1.VerdictKind;
+import dev.flowspan.v1.Welcome;
 import io.grpc.Status;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.BooleanSupplier;
@@ -102,8 +104,7 @@ class ReporterWireTest {
       client.flow(
           "small",
           run -> {
-            client.flush(TIMEOUT); // the limit is known after the Welcome
-            run.log().info(text);
+            run.log().info(text); // before the limit is known
             runTasks(client, 100);
             return null;
           });
@@ -114,6 +115,110 @@ class ReporterWireTest {
       joined.append(event.getLog().getMessage());
     }
     assertEquals(text, joined.toString());
+  }
+
+  @Test
+  void shortRunsAreOneEventEachIfTheServiceKnowsThem() throws Exception {
+    service.welcome = service.welcome.toBuilder().addCapabilities(ShortRuns.CAPABILITY).build();
+    try (FlowspanClient client = connect()) {
+      client.flow(
+          "logging",
+          run -> {
+            for (int index = 0; index < 1000; index++) {
+              run.task(
+                  "task",
+                  task -> {
+                    task.log().info("line");
+                    return null;
+                  });
+            }
+            return null;
+          });
+    }
+    assertEquals(3 + 4 * 1000, service.events.size());
+    assertTrue(service.shortRuns > 900, service.shortRuns + " short runs");
+    List<String> open = new ArrayList<>();
+    for (Event event : service.events) {
+      switch (event.getEventCase()) {
+        case RUN_CREATED -> open.add(event.getRunCreated().getRunId());
+        case STATE_ENTERED -> assertTrue(open.contains(event.getStateEntered().getRunId()));
+        default -> assertEquals("line", event.getLog().getMessage());
+      }
+    }
+    assertEquals(1001, open.stream().distinct().count());
+  }
+
+  @Test
+  void theFormOfShortRunsFollowsTheServiceOfEachConnection() throws Exception {
+    Welcome older = service.welcome;
+    service.welcome = older.toBuilder().addCapabilities(ShortRuns.CAPABILITY).build();
+    service.follow(
+        new ScriptedService.Script() {
+          @Override
+          public boolean onBatch(ScriptedService.Connected connected, long last) {
+            if (service.hellos.size() == 1) { // the batch is lost, and an older service comes
+              service.events.clear();
+              service.welcome = older;
+              connected.end(ScriptedService.error(Status.Code.UNAVAILABLE, ""));
+              return false;
+            }
+            return true;
+          }
+        });
+    try (FlowspanClient client = connect()) {
+      runTasks(client, 20);
+      assertTrue(client.flush(TIMEOUT));
+    }
+    assertTrue(service.shortRuns > 0);
+    assertEquals(63, service.events.size());
+    assertTrue(service.events.get(0).hasRunCreated());
+  }
+
+  @Test
+  void aReplacedDatabaseGetsPlaceholdersInTheSameSession() throws Exception {
+    try (FlowspanClient client = connect()) {
+      client.flow(
+          "long",
+          run -> {
+            runTasks(client, 10);
+            assertTrue(client.flush(TIMEOUT));
+            service.read(
+                () -> {
+                  service.events.clear();
+                  service.end(ScriptedService.error(Status.Code.UNAVAILABLE, ""));
+                  return null;
+                });
+            run.task("after", task -> null);
+            return null;
+          });
+      assertTrue(client.flush(TIMEOUT));
+    }
+    assertEquals(1, service.hellos.stream().map(Hello::getSessionId).distinct().count());
+    assertEquals(2 + 33 + 3 + 1, service.events.size());
+    assertEquals(Event.EventCase.EVENT_NOT_SET, service.events.get(34).getEventCase());
+    assertEquals("after", service.events.get(35).getRunCreated().getFunctionName());
+    assertEquals(1, service.goodbyes);
+  }
+
+  @Test
+  void aSessionWithEventsOfAnotherProcessIsLeft() throws Exception {
+    service.follow(
+        new ScriptedService.Script() {
+          @Override
+          public boolean onHello(ScriptedService.Connected connected, Hello hello) {
+            connected.send(
+                ReportResponse.newBuilder()
+                    .setWelcome(service.welcome.toBuilder().setResumeAfter(1000))
+                    .build());
+            return false;
+          }
+        });
+    try (FlowspanClient client = connect()) {
+      runTasks(client, 1);
+      FlowspanException error = assertThrows(FlowspanException.class, () -> client.flush(TIMEOUT));
+      assertTrue(error.getMessage().contains("another process"), error.getMessage());
+    }
+    assertEquals(1, service.hellos.size());
   }
 
   @Test
@@ -201,6 +306,31 @@ class ReporterWireTest {
   @Test
   void aMalformedFrameIsFinal() throws Exception {
     finalStatus(Status.Code.INVALID_ARGUMENT, "INVALID_FIELD");
+  }
+
+  @Test
+  void anEventThatTheServiceRefusesIsLeftOut() throws Exception {
+    service.follow(
+        new ScriptedService.Script() {
+          @Override
+          public boolean onBatch(ScriptedService.Connected connected, long last) {
+            if (service.hellos.size() == 1) {
+              service.events.clear();
+              connected.end(
+                  ScriptedService.error(
+                      Status.Code.INVALID_ARGUMENT, "INVALID_FIELD", Map.of("sequence", "4")));
+              return false;
+            }
+            return true;
+          }
+        });
+    try (FlowspanClient client = connect()) {
+      runTasks(client, 5);
+      assertTrue(client.flush(TIMEOUT));
+    }
+    assertEquals(2, service.hellos.size());
+    assertEquals(18, service.events.size());
+    assertEquals(Event.EventCase.EVENT_NOT_SET, service.events.get(3).getEventCase());
   }
 
   private void finalStatus(Status.Code code, String reason) throws Exception {

@@ -11,6 +11,10 @@ import dev.flowspan.v1.Hello;
 import dev.flowspan.v1.ReportRequest;
 import dev.flowspan.v1.ReportResponse;
 import dev.flowspan.v1.ReportServiceGrpc;
+import dev.flowspan.v1.RunCompleted;
+import dev.flowspan.v1.State;
+import dev.flowspan.v1.StateEntered;
+import dev.flowspan.v1.StateType;
 import dev.flowspan.v1.SystemServiceGrpc;
 import dev.flowspan.v1.Welcome;
 import io.grpc.Server;
@@ -24,6 +28,7 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.TimeUnit;
 
 /**
@@ -56,7 +61,9 @@ final class ScriptedService implements AutoCloseable {
           .build();
   int heartbeats;
   int goodbyes;
+  int shortRuns;
   long acked;
+  private Connected current;
   private Script script = new Script() {};
   private final Server server;
 
@@ -81,12 +88,27 @@ final class ScriptedService implements AutoCloseable {
     return reader.get();
   }
 
+  /** Ends the current connection. */
+  synchronized void end(StatusRuntimeException error) {
+    current.end(error);
+  }
+
   static StatusRuntimeException error(Status.Code code, String reason) {
+    return error(code, reason, Map.of());
+  }
+
+  static StatusRuntimeException error(
+      Status.Code code, String reason, Map<String, String> metadata) {
     com.google.rpc.Status.Builder status =
         com.google.rpc.Status.newBuilder().setCode(code.value()).setMessage("scripted");
     if (!reason.isEmpty()) {
       status.addDetails(
-          Any.pack(ErrorInfo.newBuilder().setReason(reason).setDomain("flowspan.v1").build()));
+          Any.pack(
+              ErrorInfo.newBuilder()
+                  .setReason(reason)
+                  .setDomain("flowspan.v1")
+                  .putAllMetadata(metadata)
+                  .build()));
     }
     return StatusProto.toStatusRuntimeException(status.build());
   }
@@ -141,6 +163,7 @@ final class ScriptedService implements AutoCloseable {
 
     private void hello(Hello hello) {
       hellos.add(hello);
+      current = this;
       if (script.onHello(this, hello)) {
         acked = events.size();
         send(
@@ -152,7 +175,9 @@ final class ScriptedService implements AutoCloseable {
 
     private void batch(ReportRequest frame) {
       long first = frame.getBatch().getFirstSequence();
-      int count = frame.getBatch().getEventsCount();
+      List<Event> parts = new ArrayList<>();
+      frame.getBatch().getEventsList().forEach(event -> addParts(event, parts));
+      int count = parts.size();
       frameSizes.add((long) frame.getSerializedSize());
       if (first > events.size() + 1) {
         problems.add("a gap before " + first);
@@ -165,11 +190,36 @@ final class ScriptedService implements AutoCloseable {
       }
       for (int index = 0; index < count; index++) {
         if (first + index > events.size()) {
-          events.add(frame.getBatch().getEvents(index));
+          events.add(parts.get(index));
         }
       }
       if (script.onBatch(this, first + count - 1)) {
         ack(events.size());
+      }
+    }
+
+    private void addParts(Event event, List<Event> parts) {
+      if (!event.hasRunCompleted()) {
+        parts.add(event);
+        return;
+      }
+      shortRuns++;
+      if (!welcome.getCapabilitiesList().contains(ShortRuns.CAPABILITY)) {
+        problems.add("a short run, which this service does not know");
+      }
+      RunCompleted run = event.getRunCompleted();
+      String id = run.getCreated().getRunId();
+      State running =
+          State.newBuilder()
+              .setType(StateType.STATE_TYPE_RUNNING)
+              .setName("Running")
+              .setTime(run.getStartTime())
+              .build();
+      parts.add(Event.newBuilder().setRunCreated(run.getCreated()).build());
+      for (State state : List.of(running, run.getEnded())) {
+        StateEntered entered =
+            StateEntered.newBuilder().setRunId(id).setAttempt(1).setState(state).build();
+        parts.add(Event.newBuilder().setStateEntered(entered).build());
       }
     }
 
@@ -191,7 +241,7 @@ final class ScriptedService implements AutoCloseable {
     }
   }
 
-  private final class Info extends SystemServiceGrpc.SystemServiceImplBase {
+  private static final class Info extends SystemServiceGrpc.SystemServiceImplBase {
     @Override
     public void getInfo(GetInfoRequest request, StreamObserver<GetInfoResponse> response) {
       response.onNext(GetInfoResponse.newBuilder().setVersion("scripted").build());
