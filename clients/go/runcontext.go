@@ -38,7 +38,7 @@ func parseRunContext(text string) (outer outerContext, ok bool) {
 			continue // of a newer version
 		}
 		id, err := uuid7.Parse(value)
-		if err != nil {
+		if err != nil || !id.IsV7() { // the service would refuse the whole batch
 			return outerContext{}, false
 		}
 		if name == "r" {
@@ -75,7 +75,9 @@ func outerFrom(run, traceparent, tracestate string) (outer outerContext, problem
 		outer = found
 	}
 	carrier := propagation.MapCarrier{headerParent: traceparent, headerState: tracestate}
-	outer.span = trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), carrier))
+	span := trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), carrier))
+	// The member names the run above: in the spans here, it would attach what they call to that run.
+	outer.span = span.WithTraceState(span.TraceState().Delete(memberRun))
 	return outer, problem
 }
 
@@ -106,8 +108,13 @@ func Extract(ctx context.Context, header http.Header) context.Context {
 //
 //	cmd := exec.CommandContext(ctx, "python", "load.py")
 //	cmd.Env = append(os.Environ(), flowspan.Environ(ctx)...)
+//	cmd.Cancel = func() error { return nil }
+//	cmd.WaitDelay = 10 * time.Second
 //
-// Outside runs, it returns none.
+// If the run is cancelled, the service also cancels the runs of the program, which then ends by itself.
+// CommandContext would kill it at once, and its runs would be Crashed. The last two lines give it time.
+//
+// Outside runs, Environ returns none.
 func Environ(ctx context.Context) []string {
 	var pairs []string
 	for name, value := range carried(ctx) {
