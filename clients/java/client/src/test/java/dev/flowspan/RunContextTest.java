@@ -36,7 +36,9 @@ class RunContextTest {
         "r:",
         "t:0199c0de000070008000000000000001",
         "r:xyz",
-        "r:0199C0DE000070008000000000000001"
+        "r:0199C0DE000070008000000000000001",
+        "r:0199c0de000040008000000000000001",
+        "r:0199c0de000070008000000000000001;t:0199c0de000070000000000000000001"
       })
   void malformedTextIsRefused(String text) {
     assertThrows(IllegalArgumentException.class, () -> RunContext.parse(text));
