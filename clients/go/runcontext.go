@@ -60,19 +60,21 @@ func formatRunContext(run, root uuid7.ID) string {
 	return "r:" + run.Hex() + ";t:" + root.Hex()
 }
 
-// outerFrom reads a run context and a trace context.
+// outerFrom reads a run context and a trace context. The run may be in two carriers: if the first one is
+// malformed, that is the problem, and the next one applies.
 func outerFrom(run, traceparent, tracestate string) (outer outerContext, problem string) {
-	if run == "" {
-		if state, err := trace.ParseTraceState(tracestate); err == nil {
-			run = state.Get(memberRun)
-		}
+	texts := []string{run}
+	if state, err := trace.ParseTraceState(tracestate); err == nil {
+		texts = append(texts, state.Get(memberRun))
 	}
-	if run != "" {
-		found, ok := parseRunContext(run)
-		if !ok {
-			problem = run
+	for _, text := range texts {
+		if text == "" || outer.hasRun {
+			continue
 		}
-		outer = found
+		var ok bool
+		if outer, ok = parseRunContext(text); !ok && problem == "" {
+			problem = text
+		}
 	}
 	carrier := propagation.MapCarrier{headerParent: traceparent, headerState: tracestate}
 	span := trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), carrier))

@@ -92,7 +92,10 @@ func TestHeadersCarryTheRunToAnotherService(t *testing.T) {
 	_, err := flowspan.Flow(ctxOf(t), client, "caller", func(ctx context.Context) (int, error) {
 		caller = current(ctx)
 		header := flowspan.Headers(ctx)
-		onlyState := http.Header{"Traceparent": header["Traceparent"], "Tracestate": header["Tracestate"]}
+		onlyState := http.Header{
+			"Traceparent": header["Traceparent"], "Tracestate": header["Tracestate"],
+			"Flowspan-Run": {"malformed"},
+		}
 		for _, each := range []struct {
 			header http.Header
 			run    **flowspan.Run
