@@ -77,10 +77,12 @@ public record RunContext(String runId, String rootRunId, String traceparent, Str
 
   private static Optional<RunContext> read(String run, String traceparent, String tracestate) {
     String state = tracestate == null ? "" : tracestate.strip();
-    String text = run == null || run.isBlank() ? memberOf(state) : run;
     String parent = traceparent == null ? "" : traceparent.strip();
     boolean traced = TRACEPARENT.matcher(parent).matches();
-    RunContext context = parseOrNull(text);
+    RunContext context = parseOrNull(run == null ? "" : run);
+    if (context == null) { // missing or malformed
+      context = parseOrNull(memberOf(state));
+    }
     if (context == null && !traced) {
       return Optional.empty();
     }

@@ -53,6 +53,8 @@ class RunContextTest {
     assertEquals(new RunContext(RUN, ROOT, TRACEPARENT, "a=1,b=2"), context);
     assertEquals("flowspan=" + TEXT + ",a=1,b=2", context.headers().get("tracestate"));
     assertEquals(TEXT, context.environ().get("FLOWSPAN_RUN"));
+    headers.put("flowspan-run", "malformed");
+    assertEquals(context, RunContext.fromHeaders(headers::get).orElseThrow());
   }
 
   @Test
