@@ -107,7 +107,8 @@ function incoming(
   tracestate: string | undefined,
 ): Incoming {
   const span = parseSpan(traceparent ?? "", tracestate ?? "");
-  const run = parseRunContext(runText || runContextIn(tracestate ?? ""));
+  // A malformed context is no reason to ignore the other carrier.
+  const run = parseRunContext(runText ?? "") ?? parseRunContext(runContextIn(tracestate ?? ""));
   return { ...(run === undefined ? {} : { run }), ...(span === undefined ? {} : { span }) };
 }
 

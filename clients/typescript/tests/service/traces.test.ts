@@ -162,6 +162,18 @@ test("what a run calls is below its innermost span", async () => {
   expect(flow.run.headers().traceparent?.split("-")[2]).toBe(own);
 });
 
+test("a malformed FLOWSPAN_RUN is a warning", async () => {
+  const warnings: string[] = [];
+  const environ = { FLOWSPAN_RUN: "r:nonsense" };
+  const onWarning = (message: string) => warnings.push(message);
+  const other = await connect({ address: service.address, environ, onWarning });
+  const flow = other.flow("alone", () => 1);
+  await flow;
+  expect(flow.run.parentRunId).toBe("");
+  expect(warnings).toEqual([expect.stringContaining("r:nonsense")]);
+  await other.close();
+});
+
 test("without an SDK, the ids follow from the runs", async () => {
   const flow = plain.flow("plain", async (run) => {
     await run.task("inner", (task) => task.log.info("x"));
