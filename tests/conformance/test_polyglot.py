@@ -192,7 +192,6 @@ def test_cancellation_at_the_top_reaches_the_last_program(
     example: None,
     service: ServiceProcess,
     tmp_path: Path,
-    record_property: Callable[[str, object], None],
 ) -> None:
     with Order(tmp_path, address=service.address, arguments=("--tape", "3600")) as order:
         wait_until(lambda: running(service, "store"), "the Java program to wait for its tape")
@@ -220,8 +219,7 @@ def test_cancellation_at_the_top_reaches_the_last_program(
     assert {name for name, _ in ends} == {"Cancelled"}
     assert list(order.archive.iterdir()) == []  # the Java program has cleaned up
     last = by_name["archive"].run.end_time.ToMicroseconds() / 1e6
-    record_property("last_run_cancelled_after_s", round(last - asked, 3))
-    record_property("all_programs_ended_after_s", round(took, 3))
+    sys.stdout.write(f"the last run ended after {last - asked:.3f} s, all after {took:.3f} s\n")
     assert last - asked < PATIENCE_S
     assert took < PATIENCE_S
 
