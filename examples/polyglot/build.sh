@@ -52,7 +52,7 @@ build_typescript() {
     client=$root/clients/typescript
     (
         cd "$client"
-        test -d node_modules || npm ci --silent --no-audit --no-fund
+        is_newer node_modules/.package-lock.json package-lock.json || npm ci --silent --no-audit --no-fund
         is_newer dist/index.js src package.json tsconfig.build.json || npm run --silent build
         cd "$here/render"
         is_newer node_modules/.package-lock.json package-lock.json || npm ci --silent --no-audit --no-fund
