@@ -116,6 +116,8 @@ func ExampleEnviron() {
 	start := func(ctx context.Context) error {
 		command := exec.CommandContext(ctx, "python", "load.py") // its flows are children of the run of ctx
 		command.Env = append(os.Environ(), flowspan.Environ(ctx)...)
+		command.Cancel = func() error { return nil } // the service cancels its runs as well
+		command.WaitDelay = 10 * time.Second
 		return command.Run()
 	}
 	_ = start

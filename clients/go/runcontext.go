@@ -38,7 +38,7 @@ func parseRunContext(text string) (outer outerContext, ok bool) {
 			continue // of a newer version
 		}
 		id, err := uuid7.Parse(value)
-		if err != nil {
+		if err != nil || !id.IsV7() { // the service would refuse the whole batch
 			return outerContext{}, false
 		}
 		if name == "r" {
@@ -60,22 +60,26 @@ func formatRunContext(run, root uuid7.ID) string {
 	return "r:" + run.Hex() + ";t:" + root.Hex()
 }
 
-// outerFrom reads a run context and a trace context.
+// outerFrom reads a run context and a trace context. The run may be in two carriers: if the first one is
+// malformed, that is the problem, and the next one applies.
 func outerFrom(run, traceparent, tracestate string) (outer outerContext, problem string) {
-	if run == "" {
-		if state, err := trace.ParseTraceState(tracestate); err == nil {
-			run = state.Get(memberRun)
-		}
+	texts := []string{run}
+	if state, err := trace.ParseTraceState(tracestate); err == nil {
+		texts = append(texts, state.Get(memberRun))
 	}
-	if run != "" {
-		found, ok := parseRunContext(run)
-		if !ok {
-			problem = run
+	for _, text := range texts {
+		if text == "" || outer.hasRun {
+			continue
 		}
-		outer = found
+		var ok bool
+		if outer, ok = parseRunContext(text); !ok && problem == "" {
+			problem = text
+		}
 	}
 	carrier := propagation.MapCarrier{headerParent: traceparent, headerState: tracestate}
-	outer.span = trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), carrier))
+	span := trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), carrier))
+	// The member names the run above: in the spans here, it would attach what they call to that run.
+	outer.span = span.WithTraceState(span.TraceState().Delete(memberRun))
 	return outer, problem
 }
 
@@ -106,8 +110,13 @@ func Extract(ctx context.Context, header http.Header) context.Context {
 //
 //	cmd := exec.CommandContext(ctx, "python", "load.py")
 //	cmd.Env = append(os.Environ(), flowspan.Environ(ctx)...)
+//	cmd.Cancel = func() error { return nil }
+//	cmd.WaitDelay = 10 * time.Second
 //
-// Outside runs, it returns none.
+// If the run is cancelled, the service also cancels the runs of the program, which then ends by itself.
+// CommandContext would kill it at once, and its runs would be Crashed. The last two lines give it time.
+//
+// Outside runs, Environ returns none.
 func Environ(ctx context.Context) []string {
 	var pairs []string
 	for name, value := range carried(ctx) {

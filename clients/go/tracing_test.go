@@ -92,7 +92,10 @@ func TestHeadersCarryTheRunToAnotherService(t *testing.T) {
 	_, err := flowspan.Flow(ctxOf(t), client, "caller", func(ctx context.Context) (int, error) {
 		caller = current(ctx)
 		header := flowspan.Headers(ctx)
-		onlyState := http.Header{"Traceparent": header["Traceparent"], "Tracestate": header["Tracestate"]}
+		onlyState := http.Header{
+			"Traceparent": header["Traceparent"], "Tracestate": header["Tracestate"],
+			"Flowspan-Run": {"malformed"},
+		}
 		for _, each := range []struct {
 			header http.Header
 			run    **flowspan.Run
@@ -116,11 +119,15 @@ func TestHeadersCarryTheRunToAnotherService(t *testing.T) {
 		if !strings.HasPrefix(trace.GetTraceparent(), "00-"+strings.ReplaceAll(caller.ID(), "-", "")) {
 			t.Error(trace)
 		}
+		if trace.GetTracestate() != "" { // the member of the caller is not for its callees
+			t.Error(trace)
+		}
 	}
 	if len(flowspan.Headers(ctxOf(t))) != 0 || len(flowspan.Environ(ctxOf(t))) != 0 {
 		t.Error("a context without a run carries one")
 	}
-	for _, bad := range []string{"", "r:xyz", "t:" + strings.Repeat("0", 32), "nonsense"} {
+	version4 := "r:0199c0de000040008000000000000001" // the service takes only UUIDv7
+	for _, bad := range []string{"", "r:xyz", "t:" + strings.Repeat("0", 32), "nonsense", version4} {
 		ctx := flowspan.Extract(ctxOf(t), http.Header{"Flowspan-Run": {bad}})
 		if trace.SpanContextFromContext(ctx).IsValid() {
 			t.Error(bad)

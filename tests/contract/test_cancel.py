@@ -14,6 +14,7 @@ from flowspan.v1 import (
     flow_run_pb2,
     flow_run_service_pb2,
     report_pb2,
+    single_run_service_pb2,
     task_run_service_pb2,
     verdict_pb2,
 )
@@ -133,6 +134,32 @@ def test_runs_are_refused_below(harness: Harness, stubs: Stubs, tree: Tree) -> N
     refused(lambda: stubs.flow_runs.CreateFlowRun(request), PRECONDITION, "STATE_CONFLICT")
     # The session of a run may call more to clean up.
     assert tree.send(tree.one, created(new_id(), kind="TASK", parent_run_id=tree.flow)) == []
+
+
+def test_runs_of_other_processes_are_refused_below_a_refused_run(
+    harness: Harness, stubs: Stubs, tree: Tree
+) -> None:
+    # A program that was starting during the cancellation calls another one before it stops.
+    cancel_flow(stubs, tree.flow)
+    tree.one.receive("command")
+    tree.two.receive("command")
+    late, below = new_id(), new_id()
+    starting, called = ReportStream(harness.channel), ReportStream(harness.channel)
+    refusal = [(ABORT, "parent_is_cancelled")]
+    assert tree.send(starting, created(late, parent_run_id=tree.below)) == refusal
+    assert tree.send(called, created(below, parent_run_id=late), entered(below, "RUNNING")) == (
+        refusal * 2
+    )
+    run = flow_run_pb2.FlowRun(flow_name="f", state=state("PENDING"), parent_run_id=late)
+    request = flow_run_service_pb2.CreateFlowRunRequest(flow_run=run)
+    refused(lambda: stubs.flow_runs.CreateFlowRun(request), PRECONDITION, "STATE_CONFLICT")
+    context = f"r:{late.replace('-', '')}"
+    start = single_run_service_pb2.StartRunRequest(flow_name="f", run_context=context)
+    refused(lambda: stubs.single_runs.StartRun(start), PRECONDITION, "STATE_CONFLICT")
+    # A parent that is only late is no reason to refuse a run.
+    assert tree.send(called, created(new_id(), parent_run_id=new_id())) == []
+    for stream in (starting, called):
+        stream.goodbye()
 
 
 def test_refusals_survive_a_restart(harness: Harness, stubs: Stubs, tree: Tree) -> None:

@@ -232,6 +232,32 @@ def test_program_outlives_the_run_that_started_it(
     assert flow_history(service.channel, child.id) == ["Pending", "Running", "Completed"]
 
 
+def test_first_child_finds_the_local_service_that_its_parent_starts(flowspan_home: Path) -> None:
+    # The child does not start a service, like the clients in other languages.
+    code = """
+        import os, subprocess, sys
+        from flowspan import flow
+        from flowspan.context import run_environ
+
+        CHILD = '''
+        import os
+        from pathlib import Path
+        from flowspan.connection.local_service import find_local_service
+        print("found:", find_local_service(Path(os.environ["FLOWSPAN_HOME"])), flush=True)
+        '''
+
+        @flow
+        def parent():
+            command = [sys.executable, "-c", "\\n".join(map(str.strip, CHILD.splitlines()))]
+            subprocess.run(command, env={**os.environ, **run_environ()}, check=True)
+
+        parent()
+    """
+    output = run_code(code, home=flowspan_home)
+    assert "found: " in output
+    assert "found: None" not in output
+
+
 @pytest.mark.parametrize("tracing", ["false", "true"])
 def test_called_server_continues_the_tree(
     service: ServiceProcess, receiver: OtlpReceiver, flowspan_home: Path, tracing: str

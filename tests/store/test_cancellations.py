@@ -302,7 +302,7 @@ def test_no_other_session_creates_a_run_below(store: SqlStore) -> None:
 
 
 def test_what_a_refused_run_calls_is_refused_too(store: SqlStore) -> None:
-    one, two = sessions(store, 2)
+    one, two, three = sessions(store, 3)
     top = running(one)
     add_runs(store, [top])
     cancel(store, top)
@@ -311,6 +311,12 @@ def test_what_a_refused_run_calls_is_refused_too(store: SqlStore) -> None:
     assert creates(store, two, refused, below) == [REFUSED] * 2
     deeper = a_new(a_run(id=below.id))
     assert creates(store, two, deeper, refused) == [REFUSED] * 2
+    # Another session does not wait for a parent that was refused, only for one that is late.
+    elsewhere, late = a_new(a_run(id=deeper.id)), a_new(a_run())
+    assert creates(store, three, elsewhere, late) == [REFUSED]
+    assert [run.id for run in store.runs.load([late.id])] == [late.id]
+    with pytest.raises(StateConflictError, match="being cancelled"):
+        store.submit(CreateRun(a_new(a_run(id=refused.id)))).result(60)
 
 
 def test_a_run_that_waits_for_a_refused_parent_is_cancelled(store: SqlStore) -> None:

@@ -215,6 +215,9 @@ class MemoryFenceWrites(_Rows):
     def of(self, session_id: str, run_ids: Iterable[str]) -> set[str]:
         return {run_id for run_id in run_ids if (session_id, run_id) in self.data.fences}
 
+    def is_refused(self, run_id: str) -> bool:
+        return any(run_id == fenced for _, fenced in self.data.fences)
+
     def add(self, session_id: str, run_id: str) -> None:
         self.data.fences.add((session_id, run_id))
         self.data.sessions[session_id].has_fences = True

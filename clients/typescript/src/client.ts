@@ -17,7 +17,7 @@ import { SystemService } from "./gen/flowspan/v1/system_service_pb.js";
 import { type Verdict, VerdictKind } from "./gen/flowspan/v1/verdict_pb.js";
 import { Reporter } from "./reporter/reporter.js";
 import { resourceOf } from "./reporter/resource.js";
-import { incomingFromEnviron } from "./runs/carriers.js";
+import { incomingFromEnviron, parseRunContext } from "./runs/carriers.js";
 import { asyncCurrentRun } from "./runs/current.js";
 import type { RunCode } from "./runs/engine.js";
 import type { RunHost } from "./runs/host.js";
@@ -207,6 +207,9 @@ export class Client extends Reader implements AsyncDisposable {
     this.reporter = this.makeReporter();
     parts.reports.setBusy(false);
     const incoming = incomingFromEnviron(parts.environ);
+    const named = parts.environ.FLOWSPAN_RUN ?? "";
+    if (named.trim() !== "" && parseRunContext(named) === undefined)
+      this.warn(`FLOWSPAN_RUN is ignored, as it is not r:<id>;t:<id>: ${named.slice(0, 200)}`);
     const handlesSignals = options.handleSignals ?? true;
     this.host = {
       reporter: this.reporter,

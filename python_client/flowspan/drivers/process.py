@@ -16,14 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan import clock, config, telemetry
 from flowspan.connection import read_your_writes as own_reports
-from flowspan.connection import run_context
 from flowspan.core.engine import EngineIO
 from flowspan.core.events import STATE
 from flowspan.core.held_events import current_hold
 from flowspan.core.ids import IdMaker
 from flowspan.core.result_options import ResultPolicy
 from flowspan.core.run import current_run, inherit_runs
-from flowspan.drivers.calls.outer_run import run_headers
 from flowspan.drivers.calls.time_skipping import skip
 from flowspan.logging.capture import install, note, uninstall
 
@@ -122,6 +120,9 @@ class ProcessContext(EngineIO):
             drop_reporter(self.reporter)
 
 
+_SERVICE_START_S = 10.0
+_SERVICE_POLL_S = 0.05
+
 _process: ProcessContext | None = None
 _lock = threading.Lock()
 _holds: list[None] = []
@@ -196,7 +197,17 @@ def _find_wait() -> Wait | None:
 
 
 own_reports.register(_find_wait)
-run_context.register(run_headers)
+
+
+def await_local_service() -> None:
+    """Wait until the local service that this process starts is there, for ten seconds at most.
+
+    A program that a run calls looks for it at once, and the clients of most languages start none.
+    """
+    reporter = process_of(current_run.get()).reporter
+    deadline = clock.monotonic() + _SERVICE_START_S
+    while reporter is not None and reporter.is_starting_service and clock.monotonic() < deadline:
+        reporter.wait_welcome(_SERVICE_POLL_S)
 
 
 def set_process(process: ProcessContext | None) -> ProcessContext | None:

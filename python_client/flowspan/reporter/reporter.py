@@ -259,6 +259,14 @@ class Reporter:
             return None
         return loop.welcome
 
+    @property
+    def is_starting_service(self) -> bool:
+        """True until the first attempt to reach or start the local service has ended."""
+        loop = self._loop
+        if loop is None or not loop.is_alive or loop.trouble != NO_CONNECTION_YET:
+            return False
+        return self._get_config().address is None
+
     def watch_commands(self, run_id: str, inbox: Inbox) -> None:
         """Deliver the service's commands to a run to its inbox, until `forget`.
 

@@ -138,6 +138,8 @@ def _create_before_parent(uow: UnitOfWork, run: Run, fenced: set[str]) -> Object
         return PARENT_IS_CANCELLED
     if uow.deletions.was_deleted(parent_id):
         return PARENT_WAS_DELETED
+    if uow.fences.is_refused(parent_id):
+        return PARENT_IS_CANCELLED
     uow.runs.add(run)
     uow.families.wait_for_parent(run)
     return None

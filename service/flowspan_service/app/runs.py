@@ -83,11 +83,11 @@ class CreateRun:
         return Created(copy(run), is_new=False)
 
     def _create(self, uow: UnitOfWork, parent: Run | None) -> Created | Unfinished:
-        if parent is not None and is_refused_below(uow, parent, None):
+        if self._is_refused(uow, parent):
             raise StateConflictError(
-                f"{PARENT_IS_CANCELLED.reason} The parent is {parent.id}.",
+                f"{PARENT_IS_CANCELLED.reason} The parent is {self.new.parent_run_id}.",
                 advice="Choose another parent, or none.",
-                run_id=parent.id,
+                run_id=self.new.parent_run_id or "",
             )
         run = self.new.make(cause=Cause.REQUESTED, session_id=None)
         if parent is not None:
@@ -96,6 +96,11 @@ class CreateRun:
         if parent is None and run.parent_run_id is not None:
             uow.families.wait_for_parent(run)
         return after_arrival(uow, (run.id,), Created(copy(run), is_new=True))
+
+    def _is_refused(self, uow: UnitOfWork, parent: Run | None) -> bool:
+        if parent is not None:
+            return is_refused_below(uow, parent, None)
+        return self.new.parent_run_id is not None and uow.fences.is_refused(self.new.parent_run_id)
 
 
 @dataclass(slots=True)

@@ -161,6 +161,8 @@ class StartSingleRun:
         if parent is None:
             if uow.deletions.was_deleted(parent_id):
                 raise _bad_parent(PARENT_WAS_DELETED.reason, parent_id)
+            if uow.fences.is_refused(parent_id):
+                raise _bad_parent(PARENT_IS_CANCELLED.reason, parent_id)
             return None
         if uow.deletions.covers(parent):
             raise _bad_parent(PARENT_WAS_DELETED.reason, parent_id)

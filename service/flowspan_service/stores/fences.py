@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Column, Table, bindparam, delete, select, text
+from sqlalchemy import Column, Index, Table, bindparam, delete, exists, select, text
 
 from flowspan_service.stores.engine.bulk import IDS_PER_STATEMENT, chunks
 from flowspan_service.stores.ids import Id
@@ -22,6 +22,7 @@ fence = Table(
     metadata,
     Column("session_id", Id, primary_key=True),
     Column("run_id", Id, primary_key=True),
+    Index("fence_by_run", "run_id"),
     sqlite_with_rowid=False,
 )
 """The runs about which a session may say nothing more: it created another run under the same id, or
@@ -52,6 +53,11 @@ class FenceWrites:
             )
             found.update(self._tx.connection.scalars(statement))
         return found
+
+    def is_refused(self, run_id: str) -> bool:
+        """Return True if a session was refused to create this run, which does not exist."""
+        refused = select(exists().where(fence.c.run_id == run_id))
+        return bool(self._tx.connection.scalar(refused))
 
     def add(self, session_id: str, run_id: str) -> None:
         """Accept nothing more about a run from a session. A no-op if it is so already."""

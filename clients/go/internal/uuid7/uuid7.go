@@ -87,6 +87,9 @@ func (id ID) Hex() string {
 	return hex.EncodeToString(id[:])
 }
 
+// IsV7 reports whether the id is a UUIDv7. The service accepts no other ids of runs.
+func (id ID) IsV7() bool { return id[6]>>4 == 7 && id[8]>>6 == 2 }
+
 // Parse reads an id, with or without dashes.
 func Parse(text string) (ID, error) {
 	var id ID

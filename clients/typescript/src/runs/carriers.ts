@@ -107,7 +107,8 @@ function incoming(
   tracestate: string | undefined,
 ): Incoming {
   const span = parseSpan(traceparent ?? "", tracestate ?? "");
-  const run = parseRunContext(runText || runContextIn(tracestate ?? ""));
+  // A malformed context is no reason to ignore the other carrier.
+  const run = parseRunContext(runText ?? "") ?? parseRunContext(runContextIn(tracestate ?? ""));
   return { ...(run === undefined ? {} : { run }), ...(span === undefined ? {} : { span }) };
 }
 
@@ -127,13 +128,18 @@ export function parseSpan(traceparent: string, tracestate: string): SpanContext 
   const [, version, traceId, spanId, flags, rest] = match as unknown as string[];
   if (version === "ff" || (version === "00" && rest !== undefined)) return undefined;
   if (/^0+$/.test(traceId as string) || /^0+$/.test(spanId as string)) return undefined;
-  const members = membersOf(tracestate).join(",");
   return {
     traceId: traceId as string,
     spanId: spanId as string,
     flags: flags as string,
-    tracestate: members.length > MAX_TRACESTATE_BYTES ? "" : members,
+    tracestate: foreignMembers(tracestate),
   };
+}
+
+/** Return a tracestate without the member `flowspan`; empty if it is too long. */
+export function foreignMembers(tracestate: string): string {
+  const members = membersOf(tracestate).join(",");
+  return members.length > MAX_TRACESTATE_BYTES ? "" : members;
 }
 
 function membersOf(tracestate: string): string[] {

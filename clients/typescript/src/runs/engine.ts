@@ -15,7 +15,7 @@ import { FlowspanError, RunCancelledError, RunTimeoutError } from "../errors.js"
 import type { Payload } from "../gen/flowspan/v1/payload_pb.js";
 import { RunKind } from "../gen/flowspan/v1/report_pb.js";
 import { StateType } from "../gen/flowspan/v1/state_pb.js";
-import { formatTraceparent, formatTracestate } from "./carriers.js";
+import { foreignMembers, formatTraceparent } from "./carriers.js";
 import type { RunTrace } from "./encoding.js";
 import {
   cleanDescription,
@@ -265,7 +265,7 @@ function traceOf(run: Run): RunTrace {
   const { context, parentSpanId, isExported } = run.span;
   return {
     traceparent: formatTraceparent(context),
-    tracestate: formatTracestate(context, { runId: run.id, rootRunId: run.rootRunId }),
+    tracestate: foreignMembers(context.tracestate),
     parentSpanId,
     exportedByService: !isExported,
   };

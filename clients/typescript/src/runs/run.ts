@@ -11,6 +11,7 @@ import {
   type Incoming,
   incomingFromHeaders,
   parseRunContext,
+  type SpanContext,
 } from "./carriers.js";
 import { callerPlace, type Place } from "./code.js";
 import { execute, type RunCode } from "./engine.js";
@@ -214,21 +215,27 @@ export class Run<P = unknown> {
 
   /** Headers for a request whose server reports its runs below this one. */
   headers(): Record<string, string> {
-    const tracestate = formatTracestate(this.span.context, this.context);
+    const span = this.innermostSpan();
     return {
       "flowspan-run": formatRunContext(this.context),
-      traceparent: formatTraceparent(this.span.context),
-      tracestate,
+      traceparent: formatTraceparent(span),
+      tracestate: formatTracestate(span, this.context),
     };
   }
 
   /** Environment variables for a process that reports its runs below this one. */
   environ(): Record<string, string> {
+    const span = this.innermostSpan();
     return {
       FLOWSPAN_RUN: formatRunContext(this.context),
-      TRACEPARENT: formatTraceparent(this.span.context),
-      TRACESTATE: formatTracestate(this.span.context, this.context),
+      TRACEPARENT: formatTraceparent(span),
+      TRACESTATE: formatTracestate(span, this.context),
     };
+  }
+
+  /** The current span in the code of the run, such as that of an attempt; elsewhere its own. */
+  private innermostSpan(): SpanContext {
+    return this.host.current.get() === (this as Run) ? this.span.current() : this.span.context;
   }
 
   private get context() {

@@ -146,6 +146,34 @@ test("the span of a request, and its tracestate, become the parents of a flow", 
   expect(again.traceparent?.split("-")[1]).toBe(headers.traceparent?.split("-")[1]);
 });
 
+test("what a run calls is below its innermost span", async () => {
+  const tracer = trace.getTracer("library");
+  const flow = client.flow("calls", (run) =>
+    tracer.startActiveSpan("library", (span) => {
+      span.end();
+      return [run.headers().traceparent, run.environ().TRACEPARENT];
+    }),
+  );
+  const called = await flow;
+  const { spanId } = spanNamed("library").spanContext();
+  expect(called.map((each) => each?.split("-")[2])).toEqual([spanId, spanId]);
+  // Outside its code, the run has only its own span.
+  const own = spanNamed("calls").spanContext().spanId;
+  expect(flow.run.headers().traceparent?.split("-")[2]).toBe(own);
+});
+
+test("a malformed FLOWSPAN_RUN is a warning", async () => {
+  const warnings: string[] = [];
+  const environ = { FLOWSPAN_RUN: "r:nonsense" };
+  const onWarning = (message: string) => warnings.push(message);
+  const other = await connect({ address: service.address, environ, onWarning });
+  const flow = other.flow("alone", () => 1);
+  await flow;
+  expect(flow.run.parentRunId).toBe("");
+  expect(warnings).toEqual([expect.stringContaining("r:nonsense")]);
+  await other.close();
+});
+
 test("without an SDK, the ids follow from the runs", async () => {
   const flow = plain.flow("plain", async (run) => {
     await run.task("inner", (task) => task.log.info("x"));

@@ -113,6 +113,8 @@ describe("the run context", () => {
     const tracestate = formatTracestate(span, run);
     expect(tracestate).toBe(`flowspan=${formatRunContext(run)},vendor=1`);
     expect(incomingFromHeaders(new Headers({ traceparent, tracestate }))).toEqual({ run, span });
+    const malformed = { traceparent, tracestate, "flowspan-run": "malformed" };
+    expect(incomingFromHeaders(malformed)).toEqual({ run, span });
     expect(incomingFromHeaders({ "Flowspan-Run": formatRunContext(run) })).toEqual({ run });
     expect(incomingFromHeaders({})).toEqual({});
   });

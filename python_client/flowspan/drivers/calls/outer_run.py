@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from flowspan import telemetry
 from flowspan.config import outer_run_text
+from flowspan.connection import run_context
 from flowspan.connection.run_context import parse_or_warn
 from flowspan.core.run import current_run
 from flowspan.core.run_context import HEADER, MEMBER, VARIABLE, called_by, format_run_context
+from flowspan.drivers.process import await_local_service
 
 if TYPE_CHECKING:
     from flowspan.core.run_context import OuterRun
@@ -51,16 +53,24 @@ def run_headers() -> dict[str, str]:
     return headers
 
 
+run_context.register(run_headers)
+
+
 def run_environ() -> dict[str, str]:
     """Return the environment variables that make a child process's runs children of this run.
 
     For example::
 
-        subprocess.run(command, env={**os.environ, **run_environ()}, check=True)
+        subprocess.run(command, env={**os.environ, **run_environ()})
+
+    Waits for the local service if this process is just starting it, because the child process needs
+    it.
 
     Returns:
         A dict with FLOWSPAN_RUN and, if there is a span, TRACEPARENT and TRACESTATE; empty outside
         runs.
     """
     headers = run_headers()
+    if headers:
+        await_local_service()
     return {VARIABLE if name == HEADER else name.upper(): text for name, text in headers.items()}

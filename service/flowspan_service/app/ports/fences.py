@@ -15,6 +15,10 @@ class FenceWrites(Protocol):
         """Return the runs among these about which nothing that the session says is accepted."""
         ...
 
+    def is_refused(self, run_id: str) -> bool:
+        """Return True if a session was refused to create this run, which does not exist."""
+        ...
+
     def add(self, session_id: str, run_id: str) -> None:
         """Accept nothing more about a run from a session. A no-op if it is so already."""
         ...

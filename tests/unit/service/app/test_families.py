@@ -159,6 +159,17 @@ def test_a_run_that_waits_for_a_refused_parent_is_cancelled(trees: Trees) -> Non
     assert trees.store.data.runs["task"].state.type == S.CANCELLING
 
 
+def test_a_run_that_arrives_after_the_refusal_of_its_parent_is_refused(trees: Trees) -> None:
+    trees.report(creation("top", kind=FLOW), enters("top", S.RUNNING))
+    trees.store.do(BeginCancel(FLOW, "top", "enough"))
+    trees.report(creation("late", "top", FLOW), session_id="other")
+    # The program that the refused run called reports in a session of its own.
+    refused = trees.report(creation("below", "late", FLOW), enters("below", S.RUNNING))
+    assert [each.rule for each in refused.verdicts] == ["parent_is_cancelled"] * 2
+    assert "below" not in trees.store.data.runs
+    assert trees.waiting() == set()
+
+
 def test_a_large_family_takes_several_transactions(
     monkeypatch: pytest.MonkeyPatch, trees: Trees
 ) -> None:

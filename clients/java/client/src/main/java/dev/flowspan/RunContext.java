@@ -23,7 +23,9 @@ public record RunContext(String runId, String rootRunId, String traceparent, Str
   /** The header that names the run. */
   public static final String HEADER = "flowspan-run";
 
-  private static final Pattern HEX = Pattern.compile("[0-9a-f]{32}");
+  /** A UUIDv7: the service refuses reports with other ids. */
+  private static final Pattern HEX = Pattern.compile("[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}");
+
   private static final Pattern TRACEPARENT =
       Pattern.compile("00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}");
   private static final String MEMBER = "flowspan=";
@@ -75,10 +77,12 @@ public record RunContext(String runId, String rootRunId, String traceparent, Str
 
   private static Optional<RunContext> read(String run, String traceparent, String tracestate) {
     String state = tracestate == null ? "" : tracestate.strip();
-    String text = run == null || run.isBlank() ? memberOf(state) : run;
     String parent = traceparent == null ? "" : traceparent.strip();
     boolean traced = TRACEPARENT.matcher(parent).matches();
-    RunContext context = parseOrNull(text);
+    RunContext context = parseOrNull(run == null ? "" : run);
+    if (context == null) { // missing or malformed
+      context = parseOrNull(memberOf(state));
+    }
     if (context == null && !traced) {
       return Optional.empty();
     }
@@ -183,7 +187,7 @@ public record RunContext(String runId, String rootRunId, String traceparent, Str
     return new IllegalArgumentException(
         "The run context \""
             + text
-            + "\" is malformed; expected r:<32 hex digits>, optionally"
-            + " followed by ;t:<32 hex digits>.");
+            + "\" is malformed; expected r:<32 hex digits of a UUIDv7>, optionally"
+            + " followed by ;t:<32 hex digits of a UUIDv7>.");
   }
 }

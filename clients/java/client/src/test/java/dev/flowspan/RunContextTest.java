@@ -36,7 +36,9 @@ class RunContextTest {
         "r:",
         "t:0199c0de000070008000000000000001",
         "r:xyz",
-        "r:0199C0DE000070008000000000000001"
+        "r:0199C0DE000070008000000000000001",
+        "r:0199c0de000040008000000000000001",
+        "r:0199c0de000070008000000000000001;t:0199c0de000070000000000000000001"
       })
   void malformedTextIsRefused(String text) {
     assertThrows(IllegalArgumentException.class, () -> RunContext.parse(text));
@@ -51,6 +53,8 @@ class RunContextTest {
     assertEquals(new RunContext(RUN, ROOT, TRACEPARENT, "a=1,b=2"), context);
     assertEquals("flowspan=" + TEXT + ",a=1,b=2", context.headers().get("tracestate"));
     assertEquals(TEXT, context.environ().get("FLOWSPAN_RUN"));
+    headers.put("flowspan-run", "malformed");
+    assertEquals(context, RunContext.fromHeaders(headers::get).orElseThrow());
   }
 
   @Test
