@@ -132,7 +132,8 @@ def run_case(
             address = stack.enter_context(proxy).address
         program = stack.enter_context(
             Program(
-                language.program_command(case.program(language)),
+                language,
+                case.program(language),
                 home=folder / "program",
                 address=address,
                 env={**case.env, **security.program_env(service)},
@@ -172,10 +173,10 @@ def read_result(
     writing, reading = load(FOLDER / "write_result"), load(FOLDER / "read_result")
     service = start_service()
     where: dict[str, Any] = {"home": folder / "program", "address": service.address, "env": {}}
-    with Program(writer.program_command(writing.program(writer)), **where) as program:
+    with Program(writer, writing.program(writer), **where) as program:
         program.finish(0)
     (run,) = run_queries.flow_runs(service.channel)
-    with Program(reader.program_command(reading.program(reader)), **where) as program:
+    with Program(reader, reading.program(reader), **where) as program:
         program.say(run.id)
         try:
             program.finish(0)
@@ -212,21 +213,22 @@ class Program:
     """The process of a program; use it as a context manager: leaving it ends the process.
 
     Args:
-        command: The command that runs it.
+        language: Its language.
+        path: The path of the program.
         home: Its FLOWSPAN_HOME.
         address: The address of the service.
         env: Further environment variables.
     """
 
     def __init__(
-        self, command: list[str], *, home: Path, address: str, env: dict[str, str]
+        self, language: Language, path: Path, *, home: Path, address: str, env: dict[str, str]
     ) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self._lines: list[str] = []
         self._has_codes_for_signals = language.has_codes_for_signals
         self._unread: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._process = subprocess.Popen(
-            [*dying_with_us(), *command],
+            [*dying_with_us(), *language.program_command(path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -42,7 +42,9 @@ async function run(program: string, args: string[], options: ExecFileOptions = {
 beforeAll(async () => {
   await service.start();
   mkdirSync(project);
-  await run("npm", ["pack", "--silent", "--pack-destination", home], { cwd: FOLDER });
+  // `npm test` has built it, and another build would take it away from tests that run beside this one.
+  const options = ["--silent", "--ignore-scripts", "--pack-destination", home];
+  await run("npm", ["pack", ...options], { cwd: FOLDER });
   const tarball = readdirSync(home).find((name) => name.endsWith(".tgz"));
   // The packages of the README besides flowspan itself come with the tools of this folder.
   const pino = JSON.parse(readFileSync(join(TOOLS, "pino/package.json"), "utf8")).version;
