@@ -24,7 +24,7 @@ from flowspan_service.api.fields.run_contexts import run_context_of
 from flowspan_service.api.fields.states import check_state, new_state
 from flowspan_service.api.fields.traces import check_trace, new_trace, trace_message
 from flowspan_service.api.run_details import put_details, read_details, shorten
-from flowspan_service.api.runs import (
+from flowspan_service.api.run_operations import (
     RunOperations,
     check_cancel,
     check_count,

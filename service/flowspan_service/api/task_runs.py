@@ -11,7 +11,7 @@ from flowspan_service.api.fields.checks import Checks, by_id
 from flowspan_service.api.fields.payloads import payload_message
 from flowspan_service.api.fields.traces import trace_message
 from flowspan_service.api.run_details import put_details, shorten
-from flowspan_service.api.runs import (
+from flowspan_service.api.run_operations import (
     RunOperations,
     check_cancel,
     check_count,

@@ -13,7 +13,7 @@ from flowspan_service.api.fields.checks import Checks, check_optional_id, invali
 from flowspan_service.api.fields.page_tokens import WatchPlace, out_of_range
 from flowspan_service.api.fields.states import transition_message
 from flowspan_service.api.flow_runs import listed_flow_run_message
-from flowspan_service.api.runs import check_filter, run_filter
+from flowspan_service.api.run_operations import check_filter, run_filter
 from flowspan_service.api.task_runs import listed_task_run_message
 from flowspan_service.app.ports.runs import RunFilter
 from flowspan_service.app.runs import get_run_of_any_kind
