@@ -24,7 +24,6 @@ from flowspan.v1 import (
 )
 from flowspan_service.api import (
     access_tokens,
-    any_runs,
     artifacts,
     flow_runs,
     flows,
@@ -32,6 +31,7 @@ from flowspan_service.api import (
     limits,
     logs,
     reports,
+    runs,
     single_runs,
     system,
     task_runs,
@@ -63,7 +63,7 @@ _SERVICES = {
     "ReportService": _Service(report_service_pb2, reports.ReportService, reports.CHECKS),
     "FlowRunService": _Service(flow_run_service_pb2, flow_runs.FlowRunService, flow_runs.CHECKS),
     "TaskRunService": _Service(task_run_service_pb2, task_runs.TaskRunService, task_runs.CHECKS),
-    "RunService": _Service(run_service_pb2, any_runs.RunService, any_runs.CHECKS, "get_run.v1"),
+    "RunService": _Service(run_service_pb2, runs.RunService, runs.CHECKS, "get_run.v1"),
     "SingleRunService": _Service(
         single_run_service_pb2,
         single_runs.SingleRunService,
