@@ -20,7 +20,7 @@ from flowspan_service.api.calls.parsing import FRAMES_SCANNED_ABOVE, parse
 from flowspan_service.api.fields.checks import invalid, too_large
 from flowspan_service.api.reporting.acks import acks, command_message
 from flowspan_service.api.reporting.events import read_batch
-from flowspan_service.app.reported_events import sequence_count
+from flowspan_service.app.event_records import sequence_count
 from flowspan_service.app.reports import report_pieces
 from flowspan_service.app.sessions import ConnectionBroken, EndSession, RenewLease, taken_over
 from flowspan_service.domain.errors import BadSequenceError, ServiceError, StoppingError
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from flowspan_service.api.backend import Backend
+    from flowspan_service.app.event_records import ReportedEvent
     from flowspan_service.app.report_outcomes import Applied
-    from flowspan_service.app.reported_events import ReportedEvent
     from flowspan_service.app.reports import ApplyReport
     from flowspan_service.domain.commands import Command
     from flowspan_service.domain.verdicts import Verdict
