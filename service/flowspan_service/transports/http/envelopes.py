@@ -24,13 +24,6 @@ from flowspan_service.transports.http.bodies import (
     read_body,
 )
 from flowspan_service.transports.http.codecs import BINARY, LENIENT, decode, encode
-from flowspan_service.transports.http.connect import (
-    VERSION,
-    call_of,
-    check_version,
-    json_codec,
-    timeout_of,
-)
 from flowspan_service.transports.http.errors import (
     DisconnectedError,
     Failure,
@@ -39,6 +32,13 @@ from flowspan_service.transports.http.errors import (
     failure_of,
     json_bytes,
     refusal,
+)
+from flowspan_service.transports.http.unary import (
+    VERSION,
+    call_of,
+    check_version,
+    json_codec,
+    timeout_of,
 )
 
 if TYPE_CHECKING:
