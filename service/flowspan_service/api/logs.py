@@ -48,7 +48,7 @@ class LogService:
         """Return a page of log records."""
         backend = self._backend
         paging = Paging(
-            backend.tokens, request, _bound_to(request), default_limit=limits.PAGE_LOGS_DEFAULT
+            backend.page_tokens, request, _bound_to(request), default_limit=limits.PAGE_LOGS_DEFAULT
         )
         after = paging.after_number()
         if after and after > await backend.read(backend.store.log_position):

@@ -91,7 +91,7 @@ class RunOperations(Generic[M]):
         backend = self._backend
         oldest_first = is_oldest_first(request)
         bound_to = b"runs\0%d\0%d\0" % (self._kind, oldest_first) + selection_of(request)
-        paging = Paging(backend.tokens, request, bound_to)
+        paging = Paging(backend.page_tokens, request, bound_to)
         query = RunQuery(
             kind=self._kind,
             filter=run_filter(request.filter),
@@ -167,7 +167,7 @@ class RunOperations(Generic[M]):
         wants_all = not request.page_size and not request.page_token
         bound_to = f"history\0{request.DESCRIPTOR.name}\0{request.id}".encode()
         default_limit = limits.WHOLE_HISTORY if wants_all else limits.PAGE_TRANSITIONS
-        paging = Paging(backend.tokens, request, bound_to, default_limit=default_limit)
+        paging = Paging(backend.page_tokens, request, bound_to, default_limit=default_limit)
         after = paging.after_number()
 
         def read() -> tuple[list[Transition], str]:

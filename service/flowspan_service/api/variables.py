@@ -63,7 +63,7 @@ class VariableService:
     ) -> pb.ListVariablesResponse:
         """Return a page of variables, by name."""
         selection = "\0".join((request.name_prefix, *sorted(request.tags)))
-        paging = Paging(self._backend.tokens, request, b"variables\0" + selection.encode())
+        paging = Paging(self._backend.page_tokens, request, b"variables\0" + selection.encode())
         page = await self._backend.read(
             self._backend.store.variables.list,
             VariableQuery(
