@@ -23,7 +23,6 @@ from flowspan.v1 import (
     watch_service_pb2,
 )
 from flowspan_service.api import (
-    access_tokens,
     artifacts,
     flow_runs,
     flows,
@@ -35,6 +34,7 @@ from flowspan_service.api import (
     single_runs,
     system,
     task_runs,
+    tokens,
     variables,
     watch,
 )
@@ -79,9 +79,7 @@ _SERVICES = {
         variable_service_pb2, variables.VariableService, variables.CHECKS, "variables.v1"
     ),
     "LabelService": _Service(label_service_pb2, labels.LabelService, labels.CHECKS, "labels.v1"),
-    "TokenService": _Service(
-        token_service_pb2, access_tokens.TokenService, access_tokens.CHECKS, "tokens.v1"
-    ),
+    "TokenService": _Service(token_service_pb2, tokens.TokenService, tokens.CHECKS, "tokens.v1"),
     "WatchService": _Service(watch_service_pb2, watch.WatchService, watch.CHECKS),
     "SystemService": _Service(system_service_pb2, system.SystemService, system.CHECKS),
 }
