@@ -188,7 +188,7 @@ class ReportStream:
             finally:
                 self._reading_in_thread = False
             if batch is not None:
-                await self._take(batch, len(data))
+                await self._submit_batch(batch, len(data))
             elif frame == "heartbeat":
                 self._store_lease()
             elif frame == "goodbye":
@@ -202,7 +202,7 @@ class ReportStream:
                 raise invalid("frame", "is required")
             # Any other frame is one of a newer client, and optional.
 
-    async def _take(self, batch: _ReadBatch, size: int) -> None:
+    async def _submit_batch(self, batch: _ReadBatch, size: int) -> None:
         """Submit a batch to the writer as soon as there is room for it."""
         first, events, run_ids = batch
         if first > self._next_sequence:
