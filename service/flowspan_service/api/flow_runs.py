@@ -70,7 +70,7 @@ class FlowRunService:
             new_id=self._backend.new_id,
         )
         if new.parent_run_id is None:
-            new = _below_caller(new, run_context_of(call), given_root=wire.root_run_id)
+            new = _below_caller(new, run_context_of(call.metadata), given_root=wire.root_run_id)
         created = await self._backend.write(CreateRun(new))
         self._backend.activity.committed_transition_count += created.is_new
         return pb.CreateFlowRunResponse(
