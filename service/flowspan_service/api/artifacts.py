@@ -40,7 +40,7 @@ from flowspan_service.domain.artifacts import ArtifactChange, NewArtifact
 
 if TYPE_CHECKING:
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.call import Call
+    from flowspan_service.api.calls.call import Call
     from flowspan_service.domain.artifacts import Artifact
 
 # ruff: noqa: N802 - methods are named as in the protos

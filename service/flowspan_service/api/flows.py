@@ -20,7 +20,7 @@ from flowspan_service.domain.errors import NotFoundError
 
 if TYPE_CHECKING:
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.call import Call
+    from flowspan_service.api.calls.call import Call
     from flowspan_service.domain.flows import Flow
 
 # ruff: noqa: N802 - methods are named as in the protos

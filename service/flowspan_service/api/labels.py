@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sized
 
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.call import Call
+    from flowspan_service.api.calls.call import Call
     from flowspan_service.domain.labels import Label
 
 # ruff: noqa: N802 - methods are named as in the protos

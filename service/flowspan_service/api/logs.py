@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.call import Call
+    from flowspan_service.api.calls.call import Call
     from flowspan_service.app.ports import Store
     from flowspan_service.app.ports.logs import LogPage
     from flowspan_service.domain.logs import LogEntry

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from flowspan.v1.failure_pb2 import Failure
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.call import Call
+    from flowspan_service.api.calls.call import Call
     from flowspan_service.app.ports import Operation
 
 T = TypeVar("T")

@@ -24,7 +24,7 @@ from flowspan_service.domain.runs import RunKind
 
 if TYPE_CHECKING:
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.call import Call
+    from flowspan_service.api.calls.call import Call
     from flowspan_service.domain.runs import Run
 
 # ruff: noqa: N802 - methods are named as in the protos

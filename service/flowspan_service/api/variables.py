@@ -26,7 +26,7 @@ from flowspan_service.app.variables import DeleteVariable, SetVariable, get_vari
 
 if TYPE_CHECKING:
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.call import Call
+    from flowspan_service.api.calls.call import Call
     from flowspan_service.domain.variables import Variable
 
 # ruff: noqa: N802 - methods are named as in the protos

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.call import Call
+    from flowspan_service.api.calls.call import Call
     from flowspan_service.api.fields.page_tokens import PageTokens
     from flowspan_service.app.feeds import Feed
     from flowspan_service.app.watching import WatchedChange

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.call import Call
+    from flowspan_service.api.calls.call import Call
     from flowspan_service.api.calls.method import Method
     from flowspan_service.api.dispatcher import Dispatcher
     from flowspan_service.transports.http.asgi import Answer, Header, Request
