@@ -11,6 +11,7 @@ from flowspan import clock
 from flowspan.core.run import current_run
 from flowspan.core.values.traversal import HeldList
 from flowspan.drivers.cancellation.safe_points import take
+from flowspan.drivers.cancellation.scope import add_wait, remove_wait
 from flowspan.drivers.futures.arguments import settle, settle_to_results
 from flowspan.drivers.futures.future import TaskFuture, wait_until_done
 from flowspan.exceptions import RunTimeout
@@ -149,12 +150,12 @@ class AsCompleted(Generic[R]):
             raise StopIteration
         run = current_run.get()
         if run is not None:  # a cancelled run must stop waiting
-            run.scope.add_interrupt(self._ended, lambda: self._ended.put(None))
+            add_wait(run, self._ended, lambda: self._ended.put(None))
         try:
             return self._taken(run)
         finally:
             if run is not None:
-                run.scope.remove_interrupt(self._ended)
+                remove_wait(run, self._ended)
 
     def _taken(self, run: Run | None) -> TaskFuture[R]:
         while True:

@@ -127,6 +127,27 @@ def test_a_run_that_was_deleted_is_told_to_stop(
     assert run_id in caplog.text
 
 
+def test_commands_to_runs_without_an_inbox_go_to_the_search(
+    service: ServiceProcess, reporter: Reporter
+) -> None:
+    """A cancel, and the verdict ABORT, which stops a run like a cancel."""
+    cancelled, deleted = Journal(reporter).begin(), Journal(reporter).begin()
+    found: dict[str, str] = {}
+    reporter.search = lambda command: found.update({command.run_id: command.payload})
+    assert reporter.flush(TIMEOUT_S).acked
+    cancel(service, cancelled)
+    wait_until(lambda: cancelled in found, "the cancel")
+    flow_run_service_pb2_grpc.FlowRunServiceStub(service.channel).DeleteFlowRun(
+        flow_run_service_pb2.DeleteFlowRunRequest(id=deleted, force=True)
+    )
+    found.pop(deleted, None)  # the deletion itself may ask for it, too
+    reporter.emit(entered(deleted, COMPLETED, "Completed"))
+    assert reporter.flush(TIMEOUT_S).acked
+    wait_until(lambda: deleted in found, "the verdict")
+    assert found[cancelled] == "it is late"
+    assert "deleted" in found[deleted]
+
+
 def test_a_state_against_the_rules_is_said_and_changes_nothing(
     service: ServiceProcess, reporter: Reporter, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -32,9 +32,6 @@ class Scope(Protocol):
     def check(self) -> None:
         """Raise CancelRun or DeadlinePassed if it was cancelled."""
 
-    def sleep(self, seconds: float) -> None:
-        """Sleep; raise like `check` if it is cancelled in the meantime."""
-
     def cancel(self, reason: str, deadline_of: str = "") -> None:
         """Cancel the scope; see `flowspan.drivers.cancellation.scope`."""
 
@@ -47,7 +44,9 @@ class Scope(Protocol):
     def interrupted_by(self) -> list[Callable[[], object]]:
         """Return the interrupt callbacks of the open scopes directly below this one."""
 
-    def add_interrupt(self, key: Hashable, interrupt: Callable[[], object]) -> None:
+    def add_interrupt(
+        self, key: Hashable, interrupt: Callable[[], object], run_id: str = ""
+    ) -> None:
         """Register a callback that runs on cancellation."""
 
     def remove_interrupt(self, key: Hashable) -> None:
@@ -76,7 +75,7 @@ class Run:
         loop: The event loop that ran in the thread when a sync run began, or None.
         begin_error: The reason why its function cannot be called (wrong arguments, an error of the
             function that names the run); None if it can.
-        asyncio_task: The asyncio task that awaits an async run, or None.
+        asyncio_task: The asyncio task that awaits an async run; None before and after that.
         is_inherited: True if another process executes and reports it: this process was forked from
             it during the run.
         is_submitted: True if it runs concurrently with its caller.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from flowspan import clock
 from flowspan.core.steps import CallBlocking, CallUser, Sleep
 from flowspan.drivers.cancellation.safe_points import calls_user_code
+from flowspan.drivers.cancellation.scope import sleep_in
 from flowspan.drivers.sync_async_bridge import run_coroutine
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _sleep(step: Sleep, run: Run | None, _span: RunSpan | None) -> None:
     if run is None:
         clock.sleep(step.seconds)
     else:
-        run.scope.sleep(step.seconds)
+        sleep_in(run, step.seconds)
 
 
 @calls_user_code

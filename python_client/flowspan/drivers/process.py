@@ -23,6 +23,7 @@ from flowspan.core.ids import IdMaker
 from flowspan.core.result_options import ResultPolicy
 from flowspan.core.run import current_run, inherit_runs
 from flowspan.drivers.calls.time_skipping import skip
+from flowspan.drivers.cancellation.search import Search
 from flowspan.logging.capture import install, note, uninstall
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from flowspan.config import Config
     from flowspan.connection.read_your_writes import Wait
-    from flowspan.core.commands import Inbox
+    from flowspan.core.commands import Command, Inbox
     from flowspan.core.events import Emit, Event
     from flowspan.core.run import Run
     from flowspan.core.states import State
@@ -51,6 +52,7 @@ class ProcessContext(EngineIO):
         log_prints: The default of `log_prints` for flows and tasks that do not set it.
         result_policy: The default result policy; None stores no results.
         preview_bytes: The size of the previews of task arguments, at most; 0 for none.
+        relays: The relays of the open worker processes, by their ids (`id`).
         task_runner: The task runner for tasks submitted outside of flows; created on first use.
         wait_at_exit: The function registered with `atexit` for that task runner.
         config: The settings that it is bound to; None if it is valid for any.
@@ -65,6 +67,7 @@ class ProcessContext(EngineIO):
         "log_prints",
         "new_id",
         "preview_bytes",
+        "relays",
         "reporter",
         "result_policy",
         "task_runner",
@@ -97,6 +100,7 @@ class ProcessContext(EngineIO):
         self.preview_bytes = preview_bytes
         self.give_up = give_up
         self.wait_stored = wait_stored or (lambda _address, _timeout_s: flush())
+        self.relays: dict[int, Any] = {}
         self.task_runner: Any = None
         self.wait_at_exit: Callable[[], None] = lambda: None
         self.config: Config | None = None
@@ -106,6 +110,10 @@ class ProcessContext(EngineIO):
         """Return True if runs that began here have not ended."""
         has_runs = self.reporter is not None and self.reporter.has_runs
         return has_runs or (self.task_runner is not None and self.task_runner.is_busy)
+
+    def to_worker(self, command: Command) -> bool:
+        """Deliver a command to the worker process of its run; return False if none has it."""
+        return any(relay.deliver(command) for relay in list(self.relays.values()))
 
     def close(self) -> None:
         """Close the task runner and the reporter; no run is active here any more."""
@@ -263,6 +271,7 @@ def _make_process() -> ProcessContext:
             give_up=reporter.give_up,
         )
         process.config, process.reporter = settings, reporter
+        reporter.search = Search(process.to_worker).ask
         process.emit_start = reporter.emit_start
         process.skip = skip if settings.skip_retry_delays else None
         if _former:

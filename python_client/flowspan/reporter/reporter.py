@@ -77,11 +77,14 @@ class Reporter:
     Attributes:
         session_id: The session to report in.
         session_secret: Proves to the service that the session belongs to this process.
+        search: Takes the commands to runs without an inbox, in the reporter's thread; it must
+            return at once. By default, they are ignored.
     """
 
     def __init__(self, config: Config | None = None) -> None:
         self._config = config
         self._is_retired = False
+        self.search: Callable[[Command], object] = _ignore
         self._reset()
 
     def _reset(self) -> None:
@@ -271,7 +274,8 @@ class Reporter:
         """Deliver the service's commands to a run to its inbox, until `forget`.
 
         Also, if the service accepts no more events of the run, because a newer attempt exists or
-        the run was deleted, its inbox receives a CANCEL. The inbox is called in the reporter's
+        the run was deleted, its inbox receives a CANCEL. Commands to a run without an inbox go to
+        `search`. The inbox is called in the reporter's
         thread and must return at once. Each run has one inbox; the last one registered wins.
         """
         self._inboxes[run_id] = inbox
@@ -419,11 +423,8 @@ class Reporter:
             clock.sleep(_SLOW_DOWN_STEP_S)
 
     def _deliver(self, command: Command) -> None:
-        inbox = self._inboxes.get(command.run_id)
-        if inbox is None:
-            return
         try:
-            inbox(command)
+            self._inboxes.get(command.run_id, self.search)(command)
         except Exception:
             logger.exception("run %s failed to handle %r", command.run_id, command.kind)
 
@@ -458,6 +459,10 @@ class Reporter:
         self._reset()
         if loop is not None:
             loop.forget()
+
+
+def _ignore(_: Command) -> None:
+    """Ignore a command."""
 
 
 def _say_what_is_lost(loop: Loop) -> None:
@@ -575,6 +580,7 @@ def reporter_for(config: Config) -> Reporter:
 
 def drop_reporter(reporter: Reporter) -> None:
     """Remove a closed reporter."""
+    reporter.search = _ignore  # it refers to the process context, which refers to the reporter
     if reporter in _reporters:
         _reporters.remove(reporter)
     if not _reporters:

@@ -28,6 +28,8 @@ from flowspan.v1 import (
     flow_run_service_pb2,
     flow_run_service_pb2_grpc,
     payload_pb2,
+    task_run_service_pb2,
+    task_run_service_pb2_grpc,
     variable_pb2,
     variable_service_pb2,
     variable_service_pb2_grpc,
@@ -346,6 +348,12 @@ class Steps:
         (run,) = self._runs(flow)
         stub = flow_run_service_pb2_grpc.FlowRunServiceStub(self._service.channel)
         stub.CancelFlowRun(flow_run_service_pb2.CancelFlowRunRequest(id=run.id, reason="enough"))
+
+    def cancel_task(self, task: str) -> None:
+        """Cancel the run of a task and what it called."""
+        (run,) = self._runs(task)
+        stub = task_run_service_pb2_grpc.TaskRunServiceStub(self._service.channel)
+        stub.CancelTaskRun(task_run_service_pb2.CancelTaskRunRequest(id=run.id, reason="enough"))
 
     def kill_service(self, _: Any) -> None:
         """Kill the service."""

@@ -33,6 +33,7 @@ from flowspan.drivers.calls.attempt import (
 from flowspan.drivers.calls.run_inputs import inputs_of
 from flowspan.drivers.calls.start import begin_flow, begin_task
 from flowspan.drivers.calls.time_skipping import limited_by
+from flowspan.drivers.cancellation.scope import add_wait, remove_wait
 from flowspan.drivers.cancellation.termination import (
     begin_ending_with_process,
     end_with_process,
@@ -126,6 +127,7 @@ async def drive(  # noqa: C901 - the hot path, in one piece
     except (RunSignal, KeyboardInterrupt) as stop:  # from the hooks after the end
         raise (cancelled_error(stop) or stop) from None
     finally:
+        run.asyncio_task = None
         with suppress(ValueError):  # a coroutine may be closed in another context
             current_run.reset(token)
 
@@ -374,7 +376,7 @@ def _cancellable(process: ProcessContext, run: Run) -> Iterator[None]:
 
 @contextmanager
 def interruptible(run: Run) -> Iterator[None]:
-    """Interrupt what the block awaits when the run, which has its own scope, is cancelled."""
+    """Interrupt what the block awaits when the run is cancelled."""
     loop, task = asyncio.get_running_loop(), current_task()
     assert task is not None  # noqa: S101 - only used in coroutines
     is_going_on = True
@@ -388,12 +390,12 @@ def interruptible(run: Run) -> Iterator[None]:
         if is_going_on and not run.state.is_final():
             task.cancel()
 
-    run.scope.add_interrupt(task, interrupt)
+    add_wait(run, task, interrupt)
     try:
         yield
     finally:
         is_going_on = False
-        run.scope.remove_interrupt(task)
+        remove_wait(run, task)
 
 
 async def resolved(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import sys
 from contextlib import contextmanager, nullcontext
@@ -177,10 +178,12 @@ class AsyncIteration(BaseIteration):
     async def _in_body(self, step: Awaitable[Any]) -> Any:
         """Await something in the context of the body and within its deadline."""
         began_s = clock.monotonic()
+        self.run.asyncio_task = asyncio.current_task()
         try:
             with interruptible(self.run) if self.has_own_scope else nullcontext():
                 return await within(self.run, self._left_s, InContext(self._body_context, step))
         finally:
+            self.run.asyncio_task = None
             if self._left_s is not None:
                 self._left_s -= clock.monotonic() - began_s
 

@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from flowspan.core.commands import CANCEL
+from flowspan.drivers.cancellation.one_run import cancel_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,7 @@ class RunControl:
 
 
 def _cancel(run: Run, command: Command) -> bool:
-    run.scope.cancel(command.payload)
+    cancel_run(run, command.payload)
     return True
 
 

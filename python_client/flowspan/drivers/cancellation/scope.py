@@ -1,4 +1,9 @@
-"""Cancellation scopes: a run is cancelled together with all runs that it called."""
+"""Cancellation scopes: a run is cancelled together with all runs that it called.
+
+Flow runs and submitted task runs have a scope of their own. A task that is called directly shares
+the scope of its caller, because a scope would cost each call. It gets one of its own if it is
+cancelled alone (`separate`).
+"""
 
 # ruff: noqa: SLF001 - scopes of one tree know each other
 from __future__ import annotations
@@ -12,7 +17,9 @@ from flowspan.drivers.cancellation.safe_points import block
 from flowspan.exceptions import CancelRun, DeadlinePassed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterable
+
+    from flowspan.core.run import Run
 
 _logger = logging.getLogger("flowspan.scopes")
 _lock = threading.RLock()
@@ -35,7 +42,6 @@ class CancelScope:
     __slots__ = (
         "_children",
         "_closed",
-        "_event",
         "_interrupt",
         "_interrupts",
         "_parent",
@@ -54,8 +60,7 @@ class CancelScope:
         self._interrupt = interrupt
         self._closed = False
         self._children: set[CancelScope] | None = None
-        self._interrupts: dict[Hashable, Callable[[], object]] | None = None
-        self._event: threading.Event | None = None
+        self._interrupts: dict[Hashable, tuple[Callable[[], object], str]] | None = None
         if parent is not None:
             children = parent._children
             if children is None:
@@ -112,14 +117,7 @@ class CancelScope:
             reason: The reason, for people.
             deadline_of: The id of the run whose deadline has passed; empty for a cancellation.
         """
-        interrupts: dict[Hashable, Callable[[], object]] = {}
-        with _lock:
-            self._mark(reason, deadline_of, interrupts)
-        for interrupt in interrupts.values():
-            try:
-                interrupt()
-            except Exception:  # the other waits must be interrupted, too
-                _logger.exception("A wait of a cancelled run could not be interrupted.")
+        cancel_all((self,), reason, deadline_of)
 
     def _mark(
         self, reason: str, deadline_of: str, interrupts: dict[Hashable, Callable[[], object]]
@@ -127,23 +125,29 @@ class CancelScope:
         if not self.cancelled:
             self.reason, self.deadline_of = reason, deadline_of
             self.cancelled = True
-            if self._event is not None:
-                self._event.set()
             # By key, so that an asyncio task with several nested runs is interrupted once: by the
             # outermost cancelled run.
-            for key, interrupt in (self._interrupts or {}).items():
+            for key, (interrupt, _) in (self._interrupts or {}).items():
                 interrupts.setdefault(key, interrupt)
             if self._interrupt is not None:
                 interrupts.setdefault(self, self._interrupt)
         for child in tuple(self._children or ()):
             child._mark(reason, deadline_of, interrupts)
 
-    def add_interrupt(self, key: Hashable, interrupt: Callable[[], object]) -> None:
-        """Register a function that ends a wait on cancellation; called at once if cancelled."""
+    def add_interrupt(
+        self, key: Hashable, interrupt: Callable[[], object], run_id: str = ""
+    ) -> None:
+        """Register a function that ends a wait on cancellation; called at once if cancelled.
+
+        Args:
+            key: The key for `remove_interrupt`.
+            interrupt: The function.
+            run_id: The waiting run; empty if only runs with a scope of their own wait like this.
+        """
         with _lock:
             if self._interrupts is None:
                 self._interrupts = {}
-            self._interrupts[key] = interrupt
+            self._interrupts[key] = interrupt, run_id
             late = self.cancelled
         if late:
             interrupt()
@@ -159,20 +163,81 @@ class CancelScope:
         children = tuple(self._children or ())
         return [child._interrupt for child in children if child._interrupt is not None]
 
-    def sleep(self, seconds: float) -> None:
-        """Wait for a number of seconds, or until the cancellation.
 
-        Raises:
-            CancelRun: The run was cancelled.
-            DeadlinePassed: The deadline of the run, or of a run that called it, has passed.
-        """
-        with _lock:
-            if self._event is None:
-                self._event = threading.Event()
-                if self.cancelled:
-                    self._event.set()
-        block(self._event, seconds)
-        self.check()
+def cancel_all(scopes: Iterable[CancelScope], reason: str, deadline_of: str = "") -> None:
+    """Cancel several scopes; interrupt an asyncio task that waits in more than one only once.
+
+    Args:
+        scopes: The scopes.
+        reason: The reason, for people.
+        deadline_of: The id of the run whose deadline has passed; empty for a cancellation.
+    """
+    interrupts: dict[Hashable, Callable[[], object]] = {}
+    with _lock:
+        for scope in scopes:
+            scope._mark(reason, deadline_of, interrupts)
+    for interrupt in interrupts.values():
+        try:
+            interrupt()
+        except Exception:  # the other waits must be interrupted, too
+            _logger.exception("A wait of a cancelled run could not be interrupted.")
+
+
+def separate(runs: Iterable[Run], shared: CancelScope) -> CancelScope:
+    """Give some runs that share the scope of their caller another one, with what they wait for.
+
+    Args:
+        runs: A run, and runs that it called. Those with another scope keep it.
+        shared: The scope of the caller.
+
+    Returns:
+        The new scope. It has no parent, so the caller must cancel it at once.
+    """
+    scope = CancelScope()
+    with _lock:
+        moved = {run.record.id for run in runs if run.scope is shared}
+        for run in runs:
+            if run.scope is shared:
+                run.scope = scope
+        waits = shared._interrupts or {}
+        scope._interrupts = {key: wait for key, wait in waits.items() if wait[1] in moved}
+        for key in scope._interrupts:
+            del waits[key]
+    return scope
+
+
+def add_wait(run: Run, key: Hashable, interrupt: Callable[[], object]) -> None:
+    """Register a function that ends a wait of a run; called at once if the run is cancelled.
+
+    Args:
+        run: The waiting run. Its scope may change during the wait.
+        key: The key for `remove_wait`.
+        interrupt: The function, which must not block.
+    """
+    with _lock:
+        run.scope.add_interrupt(key, interrupt, run.record.id)
+
+
+def remove_wait(run: Run, key: Hashable) -> None:
+    """Unregister a function that was registered with `add_wait`."""
+    with _lock:
+        run.scope.remove_interrupt(key)
+
+
+def sleep_in(run: Run, seconds: float) -> None:
+    """Wait for a number of seconds, or until the run is cancelled.
+
+    Raises:
+        CancelRun: The run was cancelled.
+        DeadlinePassed: The deadline of the run, or of a run that called it, has passed.
+    """
+    wake = threading.Event()
+    add_wait(run, wake, wake.set)
+    try:
+        block(wake, seconds)
+    finally:
+        remove_wait(run, wake)
+    run.scope.check()
 
 
 def _renew_lock() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 from flowspan.core.run import current_run
 from flowspan.core.states import PENDING, RUNNING, State
 from flowspan.drivers.cancellation.safe_points import block
+from flowspan.drivers.cancellation.scope import add_wait, remove_wait
 from flowspan.drivers.futures.deadlock import waiting_for
 from flowspan.exceptions import RunTimeout
 
@@ -250,11 +251,11 @@ def _block_until_done(futures: tuple[TaskFuture[Any], ...], timeout: float | Non
     if run is None:
         block(wake, timeout)
         return
-    run.scope.add_interrupt(wake, wake.set)
+    add_wait(run, wake, wake.set)
     try:
         block(wake, timeout)
     finally:
-        run.scope.remove_interrupt(wake)
+        remove_wait(run, wake)
         for future in missing:
             future.remove_done_callback(one_done)
     if left:

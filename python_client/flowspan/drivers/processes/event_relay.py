@@ -12,7 +12,7 @@ from flowspan.drivers.processes.pipe_messages import FORGET, WATCH
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flowspan.core.commands import Inbox
+    from flowspan.core.commands import Command, Inbox
     from flowspan.core.events import Event, RunRecord
     from flowspan.core.run import Run
     from flowspan.drivers.process import ProcessContext
@@ -41,6 +41,17 @@ class Relay:
         self._attempts: dict[str, int] = {}
         """The current attempt of each open run that has begun."""
         self._watched: set[str] = set()
+
+    def open(self) -> None:
+        """Make the worker known to its process context, until `end_open`."""
+        self._process.relays[id(self)] = self
+
+    def deliver(self, command: Command) -> bool:
+        """Send the worker a command, if the run is open there; else return False."""
+        if command.run_id not in self._open:
+            return False
+        self._deliver(command)
+        return True
 
     def take(self, events: Iterable[Event]) -> None:
         """Relay events to the parent's reporter."""
@@ -76,6 +87,7 @@ class Relay:
         Returns:
             The number of open runs.
         """
+        self._process.relays.pop(id(self), None)
         for run_id in self._watched:
             self._process.forget(run_id)
         self._watched.clear()

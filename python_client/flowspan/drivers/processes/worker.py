@@ -29,6 +29,7 @@ from flowspan.drivers.calls.start import current_tags
 from flowspan.drivers.calls.time_skipping import skip
 from flowspan.drivers.cancellation.safe_points import calls_user_code, may_interrupt
 from flowspan.drivers.cancellation.scope import CancelScope
+from flowspan.drivers.cancellation.search import Search
 from flowspan.drivers.futures.arguments import settle
 from flowspan.drivers.process import ProcessContext, set_process
 from flowspan.drivers.processes import pickling
@@ -119,6 +120,7 @@ class Worker:
         self._functions: OrderedDict[bytes, Any] = OrderedDict()
         self._flow_runs: dict[str, Run] = {}
         self._inboxes: dict[str, Inbox] = {}
+        self._search = Search()
         self._parent_id = os.getppid()
         self._lock = threading.Lock()
         self._call_id = 0
@@ -323,7 +325,10 @@ class Worker:
     def _deliver(self, command: Command) -> None:
         run_id, call_id = command.run_id, self._call_id
         inbox = self._inboxes.get(run_id)
-        if inbox is None or not call_id:
+        if not call_id:
+            return
+        if inbox is None:
+            self._search.ask(command)
             return
         try:
             must_interrupt = inbox(command)

@@ -95,6 +95,7 @@ class WorkerHandle:
         finally:
             its_end.close()
         self._set_up(number)
+        self._relay.open()
 
     @property
     def pid(self) -> int:

@@ -272,7 +272,7 @@ def test_scopes() -> None:
         inner.check()
     assert caught.value.run_id == "run-1"
     with pytest.raises(DeadlinePassed):
-        top.child().sleep(FOREVER_S)
+        top.child().check()
     top.add_interrupt("other", lambda: late.append("at once"))
     assert late[-1] == "at once"
     inner.close()

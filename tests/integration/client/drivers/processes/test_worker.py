@@ -186,6 +186,7 @@ class FakeHost:
     def __init__(self) -> None:
         self.events: list[Any] = []
         self.watched: dict[str, Any] = {}
+        self.relays: dict[int, Any] = {}
         self.emit = self.events.append
         self.forget = self.watched.pop
         self.watch_commands = self.watched.__setitem__
@@ -224,6 +225,12 @@ def test_what_a_worker_left_open_is_ended_inner_runs_first() -> None:
     command = Command("some kind", "outer", "please")
     host.watched["outer"](command)
     assert delivered == [command]
+    relay.open()
+    assert list(host.relays.values()) == [relay]
+    without_inbox = Command("some kind", "inner", "please")
+    assert relay.deliver(without_inbox)
+    assert not relay.deliver(Command("some kind", "done"))
+    assert delivered == [command, without_inbox]
     host.events.clear()
 
     assert relay.end_open(CRASHED, "gone") == 2
@@ -232,6 +239,7 @@ def test_what_a_worker_left_open_is_ended_inner_runs_first() -> None:
         (STATE, "outer", 1, CRASHED.number, "Crashed", "gone", 5, None, None),
     ]
     assert not host.watched
+    assert not host.relays
     assert relay.end_open(CANCELLED, "again") == 0
 
 
