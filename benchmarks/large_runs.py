@@ -21,7 +21,7 @@ from tests.support.memory import forget_peak, peak_mib
 
 from benchmarks.databases import databases
 from flowspan.api.ids import new_id
-from flowspan_service.app.reported_events import NotUnderstood, ReportedEvent
+from flowspan_service.app.event_records import NotUnderstood, ReportedEvent
 from flowspan_service.app.reports import ApplyReport
 from flowspan_service.app.sessions import OpenSession
 from flowspan_service.domain.artifacts import ArtifactChange, NewArtifact

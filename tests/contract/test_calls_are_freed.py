@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.support.harness import Harness, Stubs
 
 OF_CALLS = (
-    "flowspan_service.api.call",
+    "flowspan_service.api.calls.call",
     "flowspan_service.api.reporting.stream",
     "flowspan_service.app.reports",
     "flowspan_service.app.sessions",

@@ -10,7 +10,7 @@ from tests.store.builders import a_session, a_state, do, new_id
 from tests.support.short_run_stories import a_short_run
 
 from flowspan_service.app import reports
-from flowspan_service.app.reported_events import run_ids_of
+from flowspan_service.app.event_records import run_ids_of
 from flowspan_service.app.reports import ApplyReport, report_pieces
 from flowspan_service.app.sessions import DeleteSessions, EndSession
 from flowspan_service.domain.rules.transitions import ProposedTransition
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.store.builders import FakeClock
 
-    from flowspan_service.app.reported_events import ReportedEvent
+    from flowspan_service.app.event_records import ReportedEvent
     from flowspan_service.domain.runs import NewRun
     from flowspan_service.stores.store import SqlStore
 

@@ -10,7 +10,7 @@ from tests.store.builders import new_id
 from tests.store.conftest import sqlite_url
 from tests.support.short_run_stories import Story, Telling, a_short_run
 
-from flowspan_service.app.reported_events import run_ids_of
+from flowspan_service.app.event_records import run_ids_of
 from flowspan_service.app.reports import ApplyReport
 from flowspan_service.app.sessions import OpenSession
 from flowspan_service.domain.states import StateType

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tests.support.report_client import new_id
 
 from flowspan_service.app.cancellations import BeginCancel, CancelBelow
-from flowspan_service.app.reported_events import NotUnderstood, ShortRun, run_ids_of
+from flowspan_service.app.event_records import NotUnderstood, ShortRun, run_ids_of
 from flowspan_service.app.reports import ApplyReport
 from flowspan_service.app.runs import DeleteRun, SetState
 from flowspan_service.app.sessions import EndSession, OpenSession
@@ -19,7 +19,7 @@ from flowspan_service.domain.states import DEFAULT_NAMES, TERMINAL_TYPES, Cause,
 from flowspan_service.domain.verdicts import VerdictKind
 
 if TYPE_CHECKING:
-    from flowspan_service.app.reported_events import ReportedEvent
+    from flowspan_service.app.event_records import ReportedEvent
 
 ENDS = sorted(TERMINAL_TYPES)
 LEASE_US = 30_000_000

@@ -40,7 +40,7 @@ from flowspan_service.domain.artifacts import ArtifactChange, NewArtifact
 
 if TYPE_CHECKING:
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.call import Call
+    from flowspan_service.api.calls.call import Call
     from flowspan_service.domain.artifacts import Artifact
 
 # ruff: noqa: N802 - methods are named as in the protos
@@ -91,7 +91,7 @@ class ArtifactService:
         wanted = request.filter
         oldest_first = is_oldest_first(request)
         bound_to = b"artifacts\0%d\0" % oldest_first + selection_of(request)
-        paging = Paging(self._backend.tokens, request, bound_to)
+        paging = Paging(self._backend.page_tokens, request, bound_to)
         page = await self._backend.read(
             self._backend.store.artifacts.list,
             ArtifactQuery(
@@ -118,7 +118,7 @@ class ArtifactService:
     ) -> pb.ListLatestArtifactsResponse:
         """Return a page of the latest artifacts of each key."""
         bound_to = b"latest artifacts\0" + request.key_prefix.encode()
-        paging = Paging(self._backend.tokens, request, bound_to)
+        paging = Paging(self._backend.page_tokens, request, bound_to)
         page = await self._backend.read(
             self._backend.store.artifacts.list_latest,
             LatestArtifactQuery(

@@ -12,7 +12,7 @@ from flowspan_service.adapters.commit_notifier import CommitNotifier
 from flowspan_service.adapters.connected_sessions import ConnectedSessions
 from flowspan_service.api.calls.authorization import Authorization
 from flowspan_service.api.calls.parsing import Parsing
-from flowspan_service.api.fields.page_tokens import Tokens
+from flowspan_service.api.fields.page_tokens import PageTokens
 from flowspan_service.app.feeds import PAUSE_S, Feeds
 from flowspan_service.app.known_tokens import KnownTokens
 from flowspan_service.app.sessions import LeaseTerms
@@ -86,7 +86,7 @@ class Backend:
         under_way: The runs that calls are deleting or cancelling, with their trees.
         new_id: Makes ids of runs and artifacts that come without one. For the event loop's thread.
         stopping: Set when the service stops.
-        tokens: The page and resume tokens of the database.
+        page_tokens: The page and resume tokens of the database.
         access_tokens: The access tokens of the database.
         access: The authorization of calls.
         on_point: Called at the crash points of the write path; for tests.
@@ -108,12 +108,12 @@ class Backend:
     command_watches: CommandWatches = field(default_factory=CommandWatches)
     access_tokens: KnownTokens = field(default_factory=KnownTokens)
     access: Authorization = field(init=False)
-    tokens: Tokens = field(init=False)
+    page_tokens: PageTokens = field(init=False)
     feeds: Feeds = field(init=False)
     new_id: IdSource = field(init=False)
 
     def __post_init__(self) -> None:
-        self.tokens = Tokens(self.store.identity)
+        self.page_tokens = PageTokens(self.store.identity)
         self.access = Authorization(self.access_tokens, self.clock)
         self.feeds = Feeds(self.store, self.notifier, self.readers)
         self.new_id = IdSource(self.clock.now_us, random.SystemRandom().getrandbits)

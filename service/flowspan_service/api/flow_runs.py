@@ -24,7 +24,7 @@ from flowspan_service.api.fields.run_contexts import run_context_of
 from flowspan_service.api.fields.states import check_state, new_state
 from flowspan_service.api.fields.traces import check_trace, new_trace, trace_message
 from flowspan_service.api.run_details import put_details, read_details, shorten
-from flowspan_service.api.runs import (
+from flowspan_service.api.run_operations import (
     RunOperations,
     check_cancel,
     check_count,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.call import Call
+    from flowspan_service.api.calls.call import Call
     from flowspan_service.domain.run_context import RunContext
     from flowspan_service.domain.runs import Run
 
@@ -70,7 +70,7 @@ class FlowRunService:
             new_id=self._backend.new_id,
         )
         if new.parent_run_id is None:
-            new = _below_caller(new, run_context_of(call), given_root=wire.root_run_id)
+            new = _below_caller(new, run_context_of(call.metadata), given_root=wire.root_run_id)
         created = await self._backend.write(CreateRun(new))
         self._backend.activity.committed_transition_count += created.is_new
         return pb.CreateFlowRunResponse(

@@ -20,7 +20,7 @@ from flowspan_service.domain.errors import NotFoundError
 
 if TYPE_CHECKING:
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.call import Call
+    from flowspan_service.api.calls.call import Call
     from flowspan_service.domain.flows import Flow
 
 # ruff: noqa: N802 - methods are named as in the protos
@@ -43,7 +43,7 @@ class FlowService:
 
     async def ListFlows(self, request: pb.ListFlowsRequest, _: Call) -> pb.ListFlowsResponse:
         """Return a page of flows, by name."""
-        paging = Paging(self._backend.tokens, request, b"flows")
+        paging = Paging(self._backend.page_tokens, request, b"flows")
         # One item more than the limit shows whether there is a next page.
         flows = await self._backend.read(
             self._backend.store.flows.list, after_name=paging.after(), limit=paging.limit + 1

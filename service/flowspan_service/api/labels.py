@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sized
 
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.call import Call
+    from flowspan_service.api.calls.call import Call
     from flowspan_service.domain.labels import Label
 
 # ruff: noqa: N802 - methods are named as in the protos
@@ -59,7 +59,7 @@ class LabelService:
         """Return a page of the labels with a key, the newest run first."""
         value = request.value if request.HasField("value") else None
         selection = request.key if value is None else f"{request.key}\0{value}"
-        paging = Paging(self._backend.tokens, request, b"labels\0" + selection.encode())
+        paging = Paging(self._backend.page_tokens, request, b"labels\0" + selection.encode())
         page = await self._backend.read(
             self._backend.store.labels.list,
             LabelQuery(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.call import Call
+    from flowspan_service.api.calls.call import Call
     from flowspan_service.app.ports import Store
     from flowspan_service.app.ports.logs import LogPage
     from flowspan_service.domain.logs import LogEntry
@@ -48,7 +48,7 @@ class LogService:
         """Return a page of log records."""
         backend = self._backend
         paging = Paging(
-            backend.tokens, request, _bound_to(request), default_limit=limits.PAGE_LOGS_DEFAULT
+            backend.page_tokens, request, _bound_to(request), default_limit=limits.PAGE_LOGS_DEFAULT
         )
         after = paging.after_number()
         if after and after > await backend.read(backend.store.log_position):

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.call import Call
+    from flowspan_service.api.calls.call import Call
     from flowspan_service.app.report_outcomes import Applied
     from flowspan_service.app.reports import ApplyReport, Reported
     from flowspan_service.app.sessions import Opened

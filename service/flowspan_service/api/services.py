@@ -23,8 +23,6 @@ from flowspan.v1 import (
     watch_service_pb2,
 )
 from flowspan_service.api import (
-    access_tokens,
-    any_runs,
     artifacts,
     flow_runs,
     flows,
@@ -32,9 +30,11 @@ from flowspan_service.api import (
     limits,
     logs,
     reports,
+    runs,
     single_runs,
     system,
     task_runs,
+    tokens,
     variables,
     watch,
 )
@@ -63,7 +63,7 @@ _SERVICES = {
     "ReportService": _Service(report_service_pb2, reports.ReportService, reports.CHECKS),
     "FlowRunService": _Service(flow_run_service_pb2, flow_runs.FlowRunService, flow_runs.CHECKS),
     "TaskRunService": _Service(task_run_service_pb2, task_runs.TaskRunService, task_runs.CHECKS),
-    "RunService": _Service(run_service_pb2, any_runs.RunService, any_runs.CHECKS, "get_run.v1"),
+    "RunService": _Service(run_service_pb2, runs.RunService, runs.CHECKS, "get_run.v1"),
     "SingleRunService": _Service(
         single_run_service_pb2,
         single_runs.SingleRunService,
@@ -79,9 +79,7 @@ _SERVICES = {
         variable_service_pb2, variables.VariableService, variables.CHECKS, "variables.v1"
     ),
     "LabelService": _Service(label_service_pb2, labels.LabelService, labels.CHECKS, "labels.v1"),
-    "TokenService": _Service(
-        token_service_pb2, access_tokens.TokenService, access_tokens.CHECKS, "tokens.v1"
-    ),
+    "TokenService": _Service(token_service_pb2, tokens.TokenService, tokens.CHECKS, "tokens.v1"),
     "WatchService": _Service(watch_service_pb2, watch.WatchService, watch.CHECKS),
     "SystemService": _Service(system_service_pb2, system.SystemService, system.CHECKS),
 }

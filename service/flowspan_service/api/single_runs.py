@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from flowspan.v1.failure_pb2 import Failure
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.call import Call
+    from flowspan_service.api.calls.call import Call
     from flowspan_service.app.ports import Operation
 
 T = TypeVar("T")
@@ -232,7 +232,7 @@ def _new_run(request: pb.StartRunRequest, call: Call, backend: Backend) -> NewRu
     caller = _caller_of(request, call)
     if caller is not None and caller.run_id == run_id:
         raise invalid("run_context", "names the run itself; it must name the run that started it")
-    span = span_of(request.traceparent, call)
+    span = span_of(request.traceparent, call.metadata)
     details = flow_run_pb2.FlowRun(
         description=request.description,
         code=request.code if request.HasField("code") else None,
@@ -260,7 +260,7 @@ def _caller_of(request: pb.StartRunRequest, call: Call) -> RunContext | None:
     """Return the run that started the program; None without one."""
     if request.run_context:
         return given_run_context(request.run_context, "run_context")
-    return run_context_of(call)
+    return run_context_of(call.metadata)
 
 
 def _logged(

@@ -12,7 +12,7 @@ from flowspan_service.domain.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.call import Call
+    from flowspan_service.api.calls.call import Call
 
 CHECKS: Checks = {pb.GetInfoRequest: no_check}
 

@@ -11,7 +11,7 @@ from flowspan_service.api.fields.checks import Checks, by_id
 from flowspan_service.api.fields.payloads import payload_message
 from flowspan_service.api.fields.traces import trace_message
 from flowspan_service.api.run_details import put_details, shorten
-from flowspan_service.api.runs import (
+from flowspan_service.api.run_operations import (
     RunOperations,
     check_cancel,
     check_count,
@@ -24,7 +24,7 @@ from flowspan_service.domain.runs import RunKind
 
 if TYPE_CHECKING:
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.call import Call
+    from flowspan_service.api.calls.call import Call
     from flowspan_service.domain.runs import Run
 
 # ruff: noqa: N802 - methods are named as in the protos

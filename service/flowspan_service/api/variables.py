@@ -26,7 +26,7 @@ from flowspan_service.app.variables import DeleteVariable, SetVariable, get_vari
 
 if TYPE_CHECKING:
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.call import Call
+    from flowspan_service.api.calls.call import Call
     from flowspan_service.domain.variables import Variable
 
 # ruff: noqa: N802 - methods are named as in the protos
@@ -63,7 +63,7 @@ class VariableService:
     ) -> pb.ListVariablesResponse:
         """Return a page of variables, by name."""
         selection = "\0".join((request.name_prefix, *sorted(request.tags)))
-        paging = Paging(self._backend.tokens, request, b"variables\0" + selection.encode())
+        paging = Paging(self._backend.page_tokens, request, b"variables\0" + selection.encode())
         page = await self._backend.read(
             self._backend.store.variables.list,
             VariableQuery(

@@ -13,7 +13,7 @@ from flowspan_service.api.fields.checks import Checks, check_optional_id, invali
 from flowspan_service.api.fields.page_tokens import WatchPlace, out_of_range
 from flowspan_service.api.fields.states import transition_message
 from flowspan_service.api.flow_runs import listed_flow_run_message
-from flowspan_service.api.runs import check_filter, run_filter
+from flowspan_service.api.run_operations import check_filter, run_filter
 from flowspan_service.api.task_runs import listed_task_run_message
 from flowspan_service.app.ports.runs import RunFilter
 from flowspan_service.app.runs import get_run_of_any_kind
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.call import Call
-    from flowspan_service.api.fields.page_tokens import Tokens
+    from flowspan_service.api.calls.call import Call
+    from flowspan_service.api.fields.page_tokens import PageTokens
     from flowspan_service.app.feeds import Feed
     from flowspan_service.app.watching import WatchedChange
     from flowspan_service.domain.runs import Run
@@ -56,7 +56,7 @@ class WatchService:
         backend, run_id = self._backend, request.run_id or None
         wanted = run_filter(request.filter) if request.HasField("filter") else NO_FILTER
         bound_to = _bound_to(request.run_id, wanted)
-        token_of = partial(_resume_token, backend.tokens, bound_to)
+        token_of = partial(_resume_token, backend.page_tokens, bound_to)
         root_run_id, after = None, 0
         if request.resume_token:
             after = await self._place(request.resume_token, bound_to)
@@ -129,7 +129,7 @@ class WatchService:
                 transition there.
         """
         backend = self._backend
-        place = backend.tokens.unseal_watch(token, query=bound_to)
+        place = backend.page_tokens.unseal_watch(token, query=bound_to)
         if place.position > await backend.read(backend.store.position):
             raise out_of_range("the database is in an earlier state (a backup was restored?)")
         commit_us = await backend.read(backend.store.transitions.commit_time, place.position)
@@ -199,7 +199,7 @@ def _sorted(value: Any) -> Any:
     return sorted(set(value)) if isinstance(value, tuple) else value
 
 
-def _resume_token(tokens: Tokens, bound_to: bytes, place: WatchPlace) -> str:
+def _resume_token(tokens: PageTokens, bound_to: bytes, place: WatchPlace) -> str:
     return tokens.seal_watch(place, query=bound_to)
 
 

@@ -9,8 +9,8 @@ from flowspan_service.domain.clocks import effective_offset, on_run_clock, shift
 from flowspan_service.domain.rules.transitions import ProposedTransition
 
 if TYPE_CHECKING:
+    from flowspan_service.app.event_records import Untimed
     from flowspan_service.app.ports import UnitOfWork
-    from flowspan_service.app.reported_events import Untimed
     from flowspan_service.domain.runs import Run
     from flowspan_service.domain.sessions import Session
 

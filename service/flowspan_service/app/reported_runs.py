@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from flowspan_service.app import clocks
 from flowspan_service.app.cancellations import is_refused_below
-from flowspan_service.app.reported_events import NotUnderstood, ShortRun, Untimed
+from flowspan_service.app.event_records import NotUnderstood, ShortRun, Untimed
 from flowspan_service.app.transitions import perform
 from flowspan_service.domain.artifacts import NewArtifact
 from flowspan_service.domain.effects import effects_of_takeover
@@ -32,9 +32,9 @@ from flowspan_service.domain.verdicts import Objection, VerdictKind
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from flowspan_service.app.event_records import Happened
     from flowspan_service.app.ports import UnitOfWork
     from flowspan_service.app.report_outcomes import Applied
-    from flowspan_service.app.reported_events import Happened
     from flowspan_service.domain.runs import Run
     from flowspan_service.domain.sessions import Session
 

@@ -1,6 +1,6 @@
 """Reports of sessions: batches of events, decided one by one and stored together.
 
-This is the hot path; `app.reported_events` describes the events.
+This is the hot path; `app.event_records` describes the events.
 """
 
 from __future__ import annotations
@@ -9,10 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flowspan_service.app.artifacts import apply_artifact_event
-from flowspan_service.app.families import after_arrival, after_refusal
-from flowspan_service.app.ports import Unfinished
-from flowspan_service.app.report_outcomes import Applied
-from flowspan_service.app.reported_events import (
+from flowspan_service.app.event_records import (
     SHORT_RUN_SEQUENCES,
     ShortRun,
     Untimed,
@@ -22,6 +19,9 @@ from flowspan_service.app.reported_events import (
     sequence_count,
     without_first,
 )
+from flowspan_service.app.families import after_arrival, after_refusal
+from flowspan_service.app.ports import Unfinished
+from flowspan_service.app.report_outcomes import Applied
 from flowspan_service.app.reported_runs import (
     ARTIFACT,
     created_again,
@@ -43,8 +43,8 @@ from flowspan_service.domain.verdicts import Objection, Verdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from flowspan_service.app.event_records import ReportedEvent
     from flowspan_service.app.ports import Operation, UnitOfWork
-    from flowspan_service.app.reported_events import ReportedEvent
     from flowspan_service.domain.runs import Run
     from flowspan_service.domain.sessions import Session
     from flowspan_service.domain.states import State

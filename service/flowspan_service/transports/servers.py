@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from flowspan_service.process.errors import ListenError
-from flowspan_service.transports.access import know_own_user, set_access
+from flowspan_service.transports.access_policy import know_own_user, set_access
 from flowspan_service.transports.grpc.server import Server
 from flowspan_service.transports.listening import listen, url_of
 

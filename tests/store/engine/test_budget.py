@@ -19,9 +19,9 @@ from tests.store.builders import (
     put_artifacts,
 )
 
+from flowspan_service.app.event_records import NotUnderstood, ReportedEvent
 from flowspan_service.app.ports.artifacts import ArtifactQuery
 from flowspan_service.app.ports.logs import LogQuery
-from flowspan_service.app.reported_events import NotUnderstood, ReportedEvent
 from flowspan_service.app.reports import ApplyReport
 from flowspan_service.app.sessions import EndSession, OpenSession
 from flowspan_service.domain.artifacts import ArtifactChange

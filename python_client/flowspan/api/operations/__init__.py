@@ -1,12 +1,12 @@
 """All operations of the API.
 
 There is one module per noun; each function is documented there. The table turns them into
-methods of both clients (`flowspan.api.methods`).
+methods of both clients (`flowspan.api.method_kinds`).
 """
 
 from __future__ import annotations
 
-from flowspan.api.methods import asks, lists, streams
+from flowspan.api.method_kinds import asks, lists, streams
 from flowspan.api.operations import (
     artifacts,
     flow_runs,

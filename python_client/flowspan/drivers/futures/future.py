@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
-class Pending(Protocol):
+class Submitted(Protocol):
     """The execution of a run, as seen by its future."""
 
     def help(self) -> None:
@@ -50,7 +50,7 @@ class TaskFuture(Generic[R]):
 
     __slots__ = ("__weakref__", "_callbacks", "_pending", "_state", "needs", "run", "started")
 
-    def __init__(self, run: Run, pending: Pending | None = None) -> None:
+    def __init__(self, run: Run, pending: Submitted | None = None) -> None:
         """Create a future; called by `task.submit`.
 
         Args:

@@ -86,7 +86,7 @@ def submit(
         raise run.begin_error  # Ctrl-C in the function that computes the name
     is_announced = not needs or task.run_name is None
     try:
-        pending = PendingRun(process, submitted, run, task, args, kwargs)
+        pending = SubmittedRun(process, submitted, run, task, args, kwargs)
     except BaseException as error:
         if not is_announced:
             announce(run, process)
@@ -107,7 +107,7 @@ def submit(
     return future
 
 
-class PendingRun:
+class SubmittedRun:
     """A submitted run from `submit` to its end."""
 
     __slots__ = (

@@ -27,7 +27,7 @@ from flowspan_service.domain.tokens import ANYONE, OWNER, Principal, granted
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
-    from flowspan_service.api.call import Call
+    from flowspan_service.api.calls.call import Call
     from flowspan_service.api.calls.method import Method
     from flowspan_service.app.known_tokens import KnownTokens
     from flowspan_service.app.ports import Clock

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from flowspan_service.api.call import Call
+    from flowspan_service.api.calls.call import Call
     from flowspan_service.api.fields.checks import Check
     from flowspan_service.domain.tokens import Scope
 

@@ -35,8 +35,8 @@ class WatchPlace(NamedTuple):
     led to another history; 0 without a transition."""
 
 
-class Tokens:
-    """The tokens of one database."""
+class PageTokens:
+    """The page and resume tokens of one database."""
 
     def __init__(self, identity: Identity) -> None:
         self._key = identity.token_key

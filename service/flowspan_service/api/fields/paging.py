@@ -9,7 +9,7 @@ from flowspan_service.api import limits
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flowspan_service.api.fields.page_tokens import Tokens
+    from flowspan_service.api.fields.page_tokens import PageTokens
     from flowspan_service.app.ports.pages import Page
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class Paging:
 
     def __init__(
         self,
-        tokens: Tokens,
+        tokens: PageTokens,
         request: Any,
         query: bytes,
         *,

@@ -13,24 +13,25 @@ from flowspan_service.domain.run_context import (
 )
 
 if TYPE_CHECKING:
-    from flowspan_service.api.call import Call
+    from collections.abc import Mapping
+
     from flowspan_service.domain.run_context import RunContext
 
 HEADER = "flowspan-run"
 TRACESTATE = "tracestate"
 
 
-def run_context_of(call: Call) -> RunContext | None:
-    """Return the run that the headers of a call name; None without one.
+def run_context_of(headers: Mapping[str, str | bytes]) -> RunContext | None:
+    """Return the run that the headers of a call name (`Call.metadata`); None without one.
 
     The header `flowspan-run` comes before the member `flowspan` of the header `tracestate`.
 
     Raises:
         InvalidFieldError: A header names a run in the wrong form.
     """
-    text, field = call.metadata.get(HEADER), HEADER
+    text, field = headers.get(HEADER), HEADER
     if not text:
-        tracestate = call.metadata.get(TRACESTATE)
+        tracestate = headers.get(TRACESTATE)
         text, field = None, f"{TRACESTATE}: {MEMBER}"
         if isinstance(tracestate, str):
             text = run_context_in_tracestate(tracestate)

@@ -21,7 +21,6 @@ from flowspan_service.domain.runs import TraceContext
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from flowspan_service.api.call import Call
 
 _TRACEPARENT: Callable[[str], object] = re.compile(
     r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"
@@ -51,18 +50,19 @@ def check_traceparent(text: str, field: str) -> None:
         raise invalid(field, f"{shown(text)} is not a W3C traceparent")
 
 
-def span_of(traceparent: str, call: Call) -> tuple[str, str] | None:
+def span_of(traceparent: str, headers: Mapping[str, str | bytes]) -> tuple[str, str] | None:
     """Return the span that started a program, as a traceparent and a tracestate; None for none.
 
     Args:
         traceparent: The traceparent in the request, which was checked; empty without one.
-        call: The call, whose headers name a span otherwise. As the standard demands, headers of the
-            wrong form are ignored: often they are not the caller's, but a proxy's.
+        headers: The headers of the call (`Call.metadata`), which name a span otherwise. As the
+            standard demands, headers of the wrong form are ignored: often they are not the
+            caller's, but a proxy's.
     """
     if traceparent:
         found = _normal(traceparent)
         return None if found is None else (found, "")
-    header, state = call.metadata.get("traceparent"), call.metadata.get("tracestate")
+    header, state = headers.get("traceparent"), headers.get("tracestate")
     found = _normal(header.strip()) if isinstance(header, str) else None
     if found is None:
         return None

@@ -16,7 +16,7 @@ from flowspan_service.api.fields.payloads import check_payload, payload_of, stor
 from flowspan_service.api.fields.states import check_failure
 from flowspan_service.api.fields.traces import check_trace, new_trace
 from flowspan_service.api.run_details import read_details
-from flowspan_service.app.reported_events import (
+from flowspan_service.app.event_records import (
     SHORT_RUN_SEQUENCES,
     NotUnderstood,
     ShortRun,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from flowspan.v1.log_pb2 import LogRecord
     from flowspan.v1.payload_pb2 import Payload as WirePayload
     from flowspan.v1.state_pb2 import State as WireState
-    from flowspan_service.app.reported_events import ReportedEvent
+    from flowspan_service.app.event_records import ReportedEvent
     from flowspan_service.domain.payloads import Payload
 
 # Plain numbers: reading a member of an enum from its class costs as much as a small function.

@@ -20,7 +20,7 @@ from flowspan_service.api.calls.parsing import FRAMES_SCANNED_ABOVE, parse
 from flowspan_service.api.fields.checks import invalid, too_large
 from flowspan_service.api.reporting.acks import acks, command_message
 from flowspan_service.api.reporting.events import read_batch
-from flowspan_service.app.reported_events import sequence_count
+from flowspan_service.app.event_records import sequence_count
 from flowspan_service.app.reports import report_pieces
 from flowspan_service.app.sessions import ConnectionBroken, EndSession, RenewLease, taken_over
 from flowspan_service.domain.errors import BadSequenceError, ServiceError, StoppingError
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from flowspan_service.api.backend import Backend
+    from flowspan_service.app.event_records import ReportedEvent
     from flowspan_service.app.report_outcomes import Applied
-    from flowspan_service.app.reported_events import ReportedEvent
     from flowspan_service.app.reports import ApplyReport
     from flowspan_service.domain.commands import Command
     from flowspan_service.domain.verdicts import Verdict
@@ -188,7 +188,7 @@ class ReportStream:
             finally:
                 self._reading_in_thread = False
             if batch is not None:
-                await self._take(batch, len(data))
+                await self._submit_batch(batch, len(data))
             elif frame == "heartbeat":
                 self._store_lease()
             elif frame == "goodbye":
@@ -202,7 +202,7 @@ class ReportStream:
                 raise invalid("frame", "is required")
             # Any other frame is one of a newer client, and optional.
 
-    async def _take(self, batch: _ReadBatch, size: int) -> None:
+    async def _submit_batch(self, batch: _ReadBatch, size: int) -> None:
         """Submit a batch to the writer as soon as there is room for it."""
         first, events, run_ids = batch
         if first > self._next_sequence:

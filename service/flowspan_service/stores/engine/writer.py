@@ -151,7 +151,7 @@ class Writer:
     # The thread
 
     def _run(self) -> None:
-        while group := self._take():
+        while group := self._next_group():
             try:
                 self._commit(group)
             except Exception:  # noqa: BLE001 - the writer must survive any error
@@ -161,7 +161,7 @@ class Writer:
                     _fail(waiting.future, StoreUnavailableError("The store failed unexpectedly."))
         self._reset()
 
-    def _take(self) -> list[_Waiting]:
+    def _next_group(self) -> list[_Waiting]:
         """Wait for the next group and return it; an empty list means stop."""
         with self._wake:
             while not self._waiting and not self._stopping:

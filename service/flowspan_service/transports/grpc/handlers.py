@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import grpc
 
-from flowspan_service.api.call import Call
+from flowspan_service.api.calls.call import Call
 from flowspan_service.transports.grpc.statuses import end_with
 
 if TYPE_CHECKING:

@@ -14,9 +14,8 @@ from flowspan_service.api.dispatcher import Dispatcher
 from flowspan_service.api.services import services
 from flowspan_service.domain.errors import ServiceError
 from flowspan_service.domain.tokens import Scope
-from flowspan_service.transports.http import connect
+from flowspan_service.transports.http import unary
 from flowspan_service.transports.http.asgi import Answer, Request
-from flowspan_service.transports.http.connect import serve_unary
 from flowspan_service.transports.http.envelopes import (
     STREAM_TYPES,
     WEB_TYPES,
@@ -34,6 +33,7 @@ from flowspan_service.transports.http.errors import (
 )
 from flowspan_service.transports.http.guards import Guards
 from flowspan_service.transports.http.pages import METRICS, Pages
+from flowspan_service.transports.http.unary import serve_unary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -119,7 +119,7 @@ class App:
         if request.method not in ("GET", "HEAD"):
             raise _not_allowed("GET, HEAD")
         if request.path == METRICS and self._backend.access.needs_tokens:
-            self._backend.access.check(METRICS, Scope.READ, connect.call_of(request, None))
+            self._backend.access.check(METRICS, Scope.READ, unary.call_of(request, None))
         await page(answer, request)
 
     async def _call(self, method: Method, request: Request, answer: Answer) -> None:
@@ -136,7 +136,7 @@ class App:
             await refuse_in_envelope(request, answer, failure)
         elif kind in WEB_TYPES or (method.is_stream and kind in STREAM_TYPES):
             await serve_envelopes(backend, dispatcher, method, request, answer)
-        elif kind in connect.TYPES and not method.is_stream:
+        elif kind in unary.TYPES and not method.is_stream:
             await serve_unary(backend, dispatcher, method, request, answer)
         else:
             raise _wrong_type(method, kind)
@@ -173,7 +173,7 @@ def _not_allowed(allowed: str) -> RefusedError:
 
 
 def _wrong_type(method: Method, kind: str) -> RefusedError:
-    types = [*(STREAM_TYPES if method.is_stream else connect.TYPES), *WEB_TYPES]
+    types = [*(STREAM_TYPES if method.is_stream else unary.TYPES), *WEB_TYPES]
     said = f"is {kind[: limits.SHORT_NAME]!r}" if kind else "is missing"
     message = (
         f"The content type of the request {said}. Send JSON with the header 'content-type: "
@@ -181,7 +181,7 @@ def _wrong_type(method: Method, kind: str) -> RefusedError:
     )
     if kind.startswith(_GRPC) and kind not in WEB_TYPES:
         message = f"This is the port for HTTP. Call gRPC on the service's other port. {message}"
-    elif method.is_stream and kind in connect.TYPES:
+    elif method.is_stream and kind in unary.TYPES:
         message = (
             f"{method.name} answers with a stream, in which messages have envelopes. {message}"
         )

@@ -24,13 +24,6 @@ from flowspan_service.transports.http.bodies import (
     read_body,
 )
 from flowspan_service.transports.http.codecs import BINARY, LENIENT, decode, encode
-from flowspan_service.transports.http.connect import (
-    VERSION,
-    call_of,
-    check_version,
-    json_codec,
-    timeout_of,
-)
 from flowspan_service.transports.http.errors import (
     DisconnectedError,
     Failure,
@@ -40,12 +33,19 @@ from flowspan_service.transports.http.errors import (
     json_bytes,
     refusal,
 )
+from flowspan_service.transports.http.unary import (
+    VERSION,
+    call_of,
+    check_version,
+    json_codec,
+    timeout_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.call import Call
+    from flowspan_service.api.calls.call import Call
     from flowspan_service.api.calls.method import Method
     from flowspan_service.api.dispatcher import Dispatcher
     from flowspan_service.transports.http.asgi import Answer, Header, Request

@@ -26,7 +26,7 @@ from flowspan_service.adapters.commit_notifier import CommitNotifier
 from flowspan_service.adapters.connected_sessions import ConnectedSessions
 from flowspan_service.api.about import About
 from flowspan_service.api.backend import Activity, Backend
-from flowspan_service.api.call import Call
+from flowspan_service.api.calls.call import Call
 from flowspan_service.api.calls.errors import Code, code_of, error_info
 from flowspan_service.api.dispatcher import Dispatcher
 from flowspan_service.api.services import CAPABILITIES, SERVICE_NAMES, services

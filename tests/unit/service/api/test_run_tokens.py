@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flowspan_service.api import limits
 from flowspan_service.api.fields.checks import is_id
-from flowspan_service.api.fields.page_tokens import Tokens
+from flowspan_service.api.fields.page_tokens import PageTokens
 from flowspan_service.api.run_tokens import RunTokens
 from flowspan_service.app.ports import Identity
 from flowspan_service.domain.errors import WrongSecretError
@@ -57,7 +57,7 @@ def test_token_of_another_database_is_refused(other: RunTokens) -> None:
 
 def test_token_of_a_page_is_refused() -> None:
     with pytest.raises(WrongSecretError):
-        TOKENS.unseal(Tokens(IDENTITY).seal(RUN_ID, query=b""))
+        TOKENS.unseal(PageTokens(IDENTITY).seal(RUN_ID, query=b""))
 
 
 @given(one=run_ids, two=run_ids)

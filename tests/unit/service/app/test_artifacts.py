@@ -16,8 +16,8 @@ from flowspan_service.domain.states import State, StateType
 from flowspan_service.domain.verdicts import VerdictKind
 
 if TYPE_CHECKING:
+    from flowspan_service.app.event_records import ReportedEvent
     from flowspan_service.app.report_outcomes import Applied
-    from flowspan_service.app.reported_events import ReportedEvent
 
 
 @pytest.fixture

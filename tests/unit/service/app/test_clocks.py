@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.memory_store import ManualClock, MemoryStore
 
-from flowspan_service.app.reported_events import ReportedEvent, ShortRun, Untimed
+from flowspan_service.app.event_records import ReportedEvent, ShortRun, Untimed
 from flowspan_service.app.reports import ApplyReport
 from flowspan_service.app.runs import CreateRun, SetState
 from flowspan_service.app.sessions import EndSession, Introduction, OpenSession

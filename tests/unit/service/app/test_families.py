@@ -10,9 +10,9 @@ from tests.support.short_run_stories import a_short_run, a_state
 
 from flowspan_service.app import families
 from flowspan_service.app.cancellations import BeginCancel
+from flowspan_service.app.event_records import NotUnderstood, ReportedEvent, run_ids_of
 from flowspan_service.app.families import ForgetOrphans, MendFamilies
 from flowspan_service.app.ports import Unfinished
-from flowspan_service.app.reported_events import NotUnderstood, ReportedEvent, run_ids_of
 from flowspan_service.app.reports import ApplyReport
 from flowspan_service.app.runs import CreateRun, DeleteRun
 from flowspan_service.app.sessions import OpenSession

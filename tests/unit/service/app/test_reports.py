@@ -9,8 +9,8 @@ import pytest
 from tests.support.memory_store import ManualClock, MemoryStore
 
 from flowspan_service.app import reports
+from flowspan_service.app.event_records import NotUnderstood, ReportedEvent
 from flowspan_service.app.ports import Unfinished
-from flowspan_service.app.reported_events import NotUnderstood, ReportedEvent
 from flowspan_service.app.reports import ApplyReport, report_pieces
 from flowspan_service.app.sessions import EndSession, OpenSession, Reap
 from flowspan_service.domain.artifacts import ArtifactChange, NewArtifact

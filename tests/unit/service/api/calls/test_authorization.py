@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from flowspan_service.api.call import Call
 from flowspan_service.api.calls.audit import DENIED_EVERY_US, Audit
 from flowspan_service.api.calls.authorization import Authorization, _Bucket
+from flowspan_service.api.calls.call import Call
 from flowspan_service.app.known_tokens import KnownTokens
 from flowspan_service.app.tokens import mint
 from flowspan_service.domain.errors import (

@@ -1,4 +1,4 @@
-"""Tokens."""
+"""Page tokens and resume tokens."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowspan_service.api.fields.page_tokens import Tokens, WatchPlace
+from flowspan_service.api.fields.page_tokens import PageTokens, WatchPlace
 from flowspan_service.app.ports import Identity
 from flowspan_service.domain.errors import BadTokenError, TokenOutOfRangeError
 
 IDENTITY = Identity("0f8fad5b-d9cb-469f-a165-70867728950e", b"k" * 32)
-TOKENS = Tokens(IDENTITY)
-RESTARTED = Tokens(Identity(*IDENTITY))
-OTHER_KEY = Tokens(IDENTITY._replace(token_key=b"l" * 32))
-OTHER_DATABASE = Tokens(IDENTITY._replace(database_id="7c9e6679-7425-40de-944b-e07fc1f90ae7"))
+TOKENS = PageTokens(IDENTITY)
+RESTARTED = PageTokens(Identity(*IDENTITY))
+OTHER_KEY = PageTokens(IDENTITY._replace(token_key=b"l" * 32))
+OTHER_DATABASE = PageTokens(IDENTITY._replace(database_id="7c9e6679-7425-40de-944b-e07fc1f90ae7"))
 
 
 def unsigned(place: str, query: bytes) -> str:

@@ -6,13 +6,13 @@ import pytest
 
 from flowspan.v1 import flow_run_service_pb2, flow_service_pb2
 from flowspan_service.api import limits
-from flowspan_service.api.fields.page_tokens import Tokens
+from flowspan_service.api.fields.page_tokens import PageTokens
 from flowspan_service.api.fields.paging import Paging, is_oldest_first, selection_of
 from flowspan_service.app.ports import Identity
 from flowspan_service.app.ports.pages import Page
 from flowspan_service.domain.errors import BadTokenError
 
-TOKENS = Tokens(Identity("0f8fad5b-d9cb-469f-a165-70867728950e", b"k" * 32))
+TOKENS = PageTokens(Identity("0f8fad5b-d9cb-469f-a165-70867728950e", b"k" * 32))
 
 
 def paging(query: bytes = b"flows", **request) -> Paging:

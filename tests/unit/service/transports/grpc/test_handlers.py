@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
-from flowspan_service.api.call import Call
+from flowspan_service.api.calls.call import Call
 from flowspan_service.domain.errors import NotFoundError
 from flowspan_service.transports.grpc.handlers import service_handler
 

@@ -23,7 +23,7 @@ from flowspan_service.domain.tokens import Scope
 
 if TYPE_CHECKING:
     from flowspan_service.api.backend import Backend
-    from flowspan_service.api.call import Call
+    from flowspan_service.api.calls.call import Call
     from flowspan_service.domain.tokens import AccessToken
 
 # ruff: noqa: N802 - methods are named as in the protos

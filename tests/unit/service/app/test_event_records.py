@@ -11,7 +11,7 @@ from tests.support.short_run_stories import Story, Telling, a_short_run, a_state
 
 from flowspan_service.app import reports
 from flowspan_service.app.cancellations import BeginCancel
-from flowspan_service.app.reported_events import (
+from flowspan_service.app.event_records import (
     NotUnderstood,
     ReportedEvent,
     pieces_of,

@@ -27,7 +27,7 @@ from flowspan.v1 import (
     variable_service_pb2,
     watch_service_pb2,
 )
-from flowspan_service.api.fields.page_tokens import Tokens, WatchPlace
+from flowspan_service.api.fields.page_tokens import PageTokens, WatchPlace
 from flowspan_service.app.ports import Identity
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def forged(place: str, query: bytes) -> list[str]:
     digest = blake2b(data, digest_size=8, person=b"flowspan token")
     digest.update(b"\0" + query)
     raw = [digest.digest() + data, b"\1" + bytes(16) + data, data]
-    strangers = Tokens(Identity("0f8fad5b-d9cb-469f-a165-70867728950e", b"guessed"))
+    strangers = PageTokens(Identity("0f8fad5b-d9cb-469f-a165-70867728950e", b"guessed"))
     return [
         *(base64.urlsafe_b64encode(each).decode().rstrip("=") for each in raw if each),
         strangers.seal(place, query=query),
@@ -166,7 +166,7 @@ def test_page_tokens_of_a_later_state_are_refused(
     lists = methods(stubs, *filled)
     flow_run, _ = filled
     query = f"history\0ListFlowRunTransitionsRequest\0{flow_run}".encode()
-    token = harness.backend.tokens.seal(4, query=query)
+    token = harness.backend.page_tokens.seal(4, query=query)
     metadata = refused(
         lambda: lists["history of a flow run"](page_token=token), INVALID, "BAD_TOKEN"
     )
@@ -182,7 +182,7 @@ def test_a_watch_goes_on_only_where_its_database_was(
 ) -> None:
     flow_run, _ = filled
     query = b"watch\0" + flow_run.encode()
-    own = harness.backend.tokens
+    own = harness.backend.page_tokens
 
     def watch(token: str) -> list[Any]:
         request = watch_service_pb2.WatchRequest(run_id=flow_run, resume_token=token)
@@ -199,7 +199,7 @@ def test_a_watch_goes_on_only_where_its_database_was(
         metadata = refused(lambda token=token: watch(token), OUT_OF_RANGE, "TOKEN_OUT_OF_RANGE")
         assert metadata["field"] == "resume_token"
         assert metadata["advice"]
-    other = Tokens(Identity("0f8fad5b-d9cb-469f-a165-70867728950e", harness.store.identity[1]))
+    other = PageTokens(Identity("0f8fad5b-d9cb-469f-a165-70867728950e", harness.store.identity[1]))
     token = other.seal_watch(WatchPlace(2, commit_us), query=query)
     refused(lambda: watch(token), OUT_OF_RANGE, "TOKEN_OUT_OF_RANGE")
     strange = [

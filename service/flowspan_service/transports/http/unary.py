@@ -7,7 +7,7 @@ from base64 import urlsafe_b64decode
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowspan_service.api.call import Call
+from flowspan_service.api.calls.call import Call
 from flowspan_service.api.calls.wire_shape import malformed
 from flowspan_service.transports.http.asgi import UntilDisconnected
 from flowspan_service.transports.http.bodies import (
