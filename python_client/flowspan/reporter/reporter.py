@@ -28,6 +28,7 @@ from flowspan.reporter.intake import (
     FlushRequest,
     Intake,
 )
+from flowspan.reporter.waiting import wait_for_acks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +53,6 @@ _SAY_OF_SLOWNESS_AFTER_S = 3.0
 """The same if the service is connected but does not answer, or if the local one is starting."""
 _SPOOL_TIMEOUT_S = 30.0
 _SHORT_TIMEOUT_S = 0.05
-_POLL_S = 0.25
 
 
 class FlushOutcome(NamedTuple):
@@ -167,7 +167,7 @@ class Reporter:
         silence_s = min(timeout_s, _SHORT_TIMEOUT_S) if is_known_to_be_away else timeout_s
         patience = _Patience(self, loop, self._get_config(), silence_s)
         try:
-            is_acked = _wait_for_acks(
+            is_acked = wait_for_acks(
                 loop, request, silence_s=silence_s, timeout_s=timeout_s, may_go_on=patience.ask
             )
         except BaseException:  # after Ctrl-C, do not wait again at exit
@@ -236,7 +236,7 @@ class Reporter:
                 hurry()
             return True
 
-        return _wait_for_acks(
+        return wait_for_acks(
             loop, request, silence_s=timeout_s, timeout_s=timeout_s, may_go_on=may_be_back
         )
 
@@ -516,39 +516,6 @@ class _Patience:
             *(trouble[0].upper() + trouble[1:], "" if trouble.endswith((".", "?")) else "."),
             self._loop.backlog.whereabouts(),
         )
-
-
-def _wait_for_acks(
-    loop: Loop,
-    request: FlushRequest,
-    *,
-    silence_s: float,
-    timeout_s: float,
-    may_go_on: Callable[[], bool] = lambda: True,
-) -> bool:
-    """Wait for a flush as long as the service keeps answering.
-
-    Args:
-        loop: The reporter's loop.
-        request: The flush, in progress.
-        silence_s: Maximum time without any answer at first.
-        timeout_s: Maximum time without an answer after the first answer (or after the connection,
-            if there was none before), so that a client that was disconnected for long can catch up.
-        may_go_on: Called regularly; returns False to end the wait.
-    """
-    outbox = loop.backlog.outbox
-    acked, was_away = outbox.acked, bool(loop.trouble)
-    deadline = clock.monotonic() + silence_s
-    while not request.done.wait(max(0.0, min(_POLL_S, deadline - clock.monotonic()))):
-        now = clock.monotonic()
-        # Reconnecting counts only once: the new connection may break over the same event.
-        is_back = was_away and not loop.trouble
-        if outbox.acked != acked or is_back:
-            acked, was_away = outbox.acked, was_away and not is_back
-            deadline = now + timeout_s
-        if now >= deadline or not loop.is_alive or not may_go_on():
-            return False
-    return request.is_acked
 
 
 def _close_with_multiprocessing(reporter: Reporter) -> None:
