@@ -68,7 +68,7 @@ build_java() {
     installed=$built/java/repository/dev/flowspan/flowspan-client/maven-metadata-local.xml
     maven() {
         "$client/mvnw" --quiet --batch-mode -Dmaven.repo.local="$built/java/repository" \
-            -Dmaven.repo.local.tail="$HOME/.m2/repository" "$@"
+            -Dmaven.repo.local.tail="${MAVEN_REPOSITORY:-$HOME/.m2/repository}" "$@"
     }
     if ! is_newer "$installed" "$client/client/src" "$client/client/pom.xml" "$client/pom.xml" "$root/proto"; then
         (cd "$client" && maven --projects client --also-make install -DskipTests -Dmaven.javadoc.skip=true -Dspotless.check.skip=true)
