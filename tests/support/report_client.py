@@ -9,6 +9,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
+import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from flowspan.core.ids import IdMaker
@@ -25,7 +26,6 @@ from flowspan.v1 import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import grpc
 
 ANSWER_TIMEOUT_S = 60.0
 
@@ -228,14 +228,25 @@ class Reporter:
 
     def _report(self, *, goodbye: bool) -> report_service_pb2.ReportBatchResponse:
         batch = report_pb2.Batch(first_sequence=self._sequence, events=self._events)
-        answer = self._stub.ReportBatch(
-            report_service_pb2.ReportBatchRequest(hello=self._hello, batch=batch, goodbye=goodbye),
-            timeout=30,
+        request = report_service_pb2.ReportBatchRequest(
+            hello=self._hello, batch=batch, goodbye=goodbye
         )
+        answer = self._answer(request)
         self._sequence += len(self._events)
         self._events = []
         assert answer.ack.up_to_sequence == self._sequence - 1, answer
         return answer
+
+    def _answer(
+        self, request: report_service_pb2.ReportBatchRequest
+    ) -> report_service_pb2.ReportBatchResponse:
+        """Call until there is an answer: a restart of the service breaks the connection once."""
+        try:
+            return self._stub.ReportBatch(request, timeout=30)
+        except grpc.RpcError as error:
+            if error.code() != grpc.StatusCode.UNAVAILABLE:
+                raise
+            return self._stub.ReportBatch(request, timeout=30, wait_for_ready=True)
 
     def _created(self, kind, name: str, run_name: str, parent: str, fields: dict) -> str:
         run_id = new_id()
