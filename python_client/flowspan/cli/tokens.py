@@ -39,31 +39,43 @@ Name = Annotated[
     ),
 ]
 
+Scopes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--scope",
+        "-s",
+        metavar="SCOPE",
+        help="read, report, operate or admin. Repeatable. Default: read and report, which "
+        "flows need.",
+        callback=options.refuse_blank,
+    ),
+]
+Expiry = Annotated[
+    str | None,
+    typer.Option(
+        "--expires",
+        metavar="WHEN",
+        help="Expiry: a period from now (12h, 90d), or a date and time. Default: never.",
+        callback=options.refuse_blank,
+    ),
+]
+SecretFile = Annotated[
+    str | None,
+    typer.Option(
+        "--file",
+        metavar="<path>",
+        help="Write the secret into this file, which only you can read, and do not print it.",
+        callback=options.refuse_blank,
+    ),
+]
+
 
 def create_token(
     ctx: typer.Context,
     name: Name,
     *,
-    scope: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--scope",
-            "-s",
-            metavar="SCOPE",
-            help="read, report, operate or admin. Repeatable. Default: read and report, which "
-            "flows need.",
-            callback=options.refuse_blank,
-        ),
-    ] = None,
-    expires: Annotated[
-        str | None,
-        typer.Option(
-            "--expires",
-            metavar="WHEN",
-            help="Expiry: a period from now (12h, 90d), or a date and time. Default: never.",
-            callback=options.refuse_blank,
-        ),
-    ] = None,
+    scope: Scopes = None,
+    expires: Expiry = None,
     max_calls: Annotated[
         float,
         typer.Option("--max-calls", metavar="N", min=0, help="Most calls per second; 0 for any."),
@@ -77,15 +89,7 @@ def create_token(
             help="Most bytes of a request, at least 1024; 0 for any.",
         ),
     ] = 0,
-    file: Annotated[
-        str | None,
-        typer.Option(
-            "--file",
-            metavar="<path>",
-            help="Write the secret into this file, which only you can read, and do not print it.",
-            callback=options.refuse_blank,
-        ),
-    ] = None,
+    file: SecretFile = None,
     json: options.Json = False,
 ) -> None:
     """Create an access token and print its secret.

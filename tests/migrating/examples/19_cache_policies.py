@@ -1,4 +1,4 @@
-"""What a cached result hangs on: the policies, added and subtracted."""
+"""Cache policies, added and subtracted, and the results that they keep."""
 
 from collections import Counter
 

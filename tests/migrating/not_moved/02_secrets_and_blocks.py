@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 
 class Warehouse(Block):
-    """Where the tables are."""
+    """The place of the tables."""
 
     user: str
     password: SecretStr

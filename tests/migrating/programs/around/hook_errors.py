@@ -1,4 +1,4 @@
-"""What a hook or condition raises is an ERROR in the log with its traceback, and no more."""
+"""An error of a hook or condition is an ERROR in the log with its traceback, and no more."""
 
 import asyncio
 import logging

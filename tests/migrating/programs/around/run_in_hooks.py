@@ -1,4 +1,4 @@
-"""What `run` has in hooks: ids, times, states and counts of flow and task runs."""
+"""The attributes of `run` in hooks: ids, times, states and counts of flow and task runs."""
 
 import datetime
 import uuid

@@ -1,4 +1,4 @@
-"""What the functions around a run see of it: names, hooks, conditions, keys."""
+"""The run as the functions around it see it: names, hooks, conditions, keys."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Which pydantic inputs have one key: a model that says how it is dumped counts by that."""
+"""Keys of pydantic inputs: a model with a serializer counts by what it dumps."""
 
 from pydantic import (
     BaseModel,

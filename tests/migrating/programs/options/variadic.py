@@ -1,4 +1,4 @@
-"""What *args and **kwargs gather is passed on as it is, whatever their annotation."""
+"""The values of *args and **kwargs are passed on unchanged, whatever their annotation."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What an asynchronous flow that returns states and futures gives."""
+"""Asynchronous flows that return states and futures."""
 
 import asyncio
 from dataclasses import dataclass

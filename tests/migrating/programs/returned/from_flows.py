@@ -1,4 +1,4 @@
-"""What a flow that returns states and futures gives, and how its run ends."""
+"""Flows that return states and futures: the value for the caller, and the end of the run."""
 
 from dataclasses import dataclass
 

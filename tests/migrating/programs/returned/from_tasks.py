@@ -1,4 +1,4 @@
-"""What a task that returns states and futures gives: called, submitted, passed on."""
+"""Tasks that return states and futures: called, submitted, passed on."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which run entered a state: `state_details`, `id` and `timestamp`."""
+"""The run that entered a state: `state_details`, `id` and `timestamp`."""
 
 import asyncio
 from datetime import datetime, timedelta, timezone

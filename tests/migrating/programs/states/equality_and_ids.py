@@ -1,4 +1,4 @@
-"""Which states are equal, and which ids: of states, runs, futures and copies."""
+"""Equality and ids of states, runs, futures and copies."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""What `result` gives in plain code: by type of state, with and without data."""
+"""Values of `result` in plain code: by type of state, with and without data."""
 
 import asyncio
 
