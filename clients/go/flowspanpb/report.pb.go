@@ -124,8 +124,18 @@ type Hello struct {
 	// True to ask the service to export the spans of all runs of the session, because the client has
 	// no OpenTelemetry SDK. Ignored by services without the capability "service_spans.v1".
 	SpansByService bool `protobuf:"varint,14,opt,name=spans_by_service,json=spansByService,proto3" json:"spans_by_service,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Optional. Where this process sends its spans and logs by its own configuration; not set if it
+	// sends them where the service told it, or nowhere. The service sends the spans of crashed runs
+	// there, and, for a client without an OpenTelemetry SDK, all its spans and logs. A service that
+	// is not local does so only if its operator allows it. Each Hello of a session replaces it.
+	// Ignored by services without the capability "otlp_targets.v1".
+	OtlpTarget *OtlpTarget `protobuf:"bytes,15,opt,name=otlp_target,json=otlpTarget,proto3" json:"otlp_target,omitempty"`
+	// True to ask the service to export the logs of all runs of the session over OTLP, if a receiver
+	// of logs is known, because the client has no OpenTelemetry SDK. Ignored by services without the
+	// capability "service_logs.v1".
+	LogsByService bool `protobuf:"varint,16,opt,name=logs_by_service,json=logsByService,proto3" json:"logs_by_service,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
@@ -256,6 +266,20 @@ func (x *Hello) GetSpansByService() bool {
 	return false
 }
 
+func (x *Hello) GetOtlpTarget() *OtlpTarget {
+	if x != nil {
+		return x.OtlpTarget
+	}
+	return nil
+}
+
+func (x *Hello) GetLogsByService() bool {
+	if x != nil {
+		return x.LogsByService
+	}
+	return false
+}
+
 // The first frame from the service, in answer to Hello.
 type Welcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -275,7 +299,7 @@ type Welcome struct {
 	// The current time of the service.
 	ServerTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=server_time,json=serverTime,proto3" json:"server_time,omitempty"`
 	// The OTLP/gRPC endpoint for spans ("http://host:4317"). Empty if the service has none
-	// configured.
+	// configured, or one for HTTP: see otlp_target.
 	OtlpEndpoint string `protobuf:"bytes,7,opt,name=otlp_endpoint,json=otlpEndpoint,proto3" json:"otlp_endpoint,omitempty"`
 	// The task tags that have a concurrency limit. Only tasks with these tags ask the service before
 	// they run.
@@ -291,7 +315,13 @@ type Welcome struct {
 	// Handle them like those of an ack. The service keeps the last 1000 verdicts of a session until
 	// its Goodbye, of the last 20,000 events (max_unacked_events), which include all that a client can
 	// have sent without receiving their ack. After the first MiB, they have no reason and no state.
-	Verdicts      []*Verdict `protobuf:"bytes,12,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
+	Verdicts []*Verdict `protobuf:"bytes,12,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
+	// Where clients without a configuration of their own send spans and logs. Not set if the service
+	// has nothing configured. logs_url is set only if the operator wants the logs of runs exported.
+	OtlpTarget *OtlpTarget `protobuf:"bytes,13,opt,name=otlp_target,json=otlpTarget,proto3" json:"otlp_target,omitempty"`
+	// The address of a trace in the page of a trace viewer, with {trace_id} in place of the id:
+	// "http://localhost:16686/trace/{trace_id}". Empty if the service has none configured.
+	TraceUrl      string `protobuf:"bytes,14,opt,name=trace_url,json=traceUrl,proto3" json:"trace_url,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -408,6 +438,20 @@ func (x *Welcome) GetVerdicts() []*Verdict {
 		return x.Verdicts
 	}
 	return nil
+}
+
+func (x *Welcome) GetOtlpTarget() *OtlpTarget {
+	if x != nil {
+		return x.OtlpTarget
+	}
+	return nil
+}
+
+func (x *Welcome) GetTraceUrl() string {
+	if x != nil {
+		return x.TraceUrl
+	}
+	return ""
 }
 
 // A run was created. Idempotent: creating the same run twice with the same content has no effect.
@@ -1287,7 +1331,7 @@ var File_flowspan_v1_report_proto protoreflect.FileDescriptor
 
 const file_flowspan_v1_report_proto_rawDesc = "" +
 	"\n" +
-	"\x18flowspan/v1/report.proto\x12\vflowspan.v1\x1a\x1aflowspan/v1/artifact.proto\x1a\x1fflowspan/v1/code_location.proto\x1a\x15flowspan/v1/log.proto\x1a\x19flowspan/v1/payload.proto\x1a\x1bflowspan/v1/run_input.proto\x1a\x17flowspan/v1/state.proto\x1a\x17flowspan/v1/trace.proto\x1a\x19flowspan/v1/verdict.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe8\x04\n" +
+	"\x18flowspan/v1/report.proto\x12\vflowspan.v1\x1a\x1aflowspan/v1/artifact.proto\x1a\x1fflowspan/v1/code_location.proto\x1a\x15flowspan/v1/log.proto\x1a\x19flowspan/v1/payload.proto\x1a\x1bflowspan/v1/run_input.proto\x1a\x17flowspan/v1/state.proto\x1a\x17flowspan/v1/trace.proto\x1a\x19flowspan/v1/verdict.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xca\x05\n" +
 	"\x05Hello\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12\x1f\n" +
@@ -1309,10 +1353,13 @@ const file_flowspan_v1_report_proto_rawDesc = "" +
 	"clientTime\x12%\n" +
 	"\x0eacked_sequence\x18\f \x01(\x03R\rackedSequence\x12<\n" +
 	"\bresource\x18\r \x03(\v2 .flowspan.v1.Hello.ResourceEntryR\bresource\x12(\n" +
-	"\x10spans_by_service\x18\x0e \x01(\bR\x0espansByService\x1a;\n" +
+	"\x10spans_by_service\x18\x0e \x01(\bR\x0espansByService\x128\n" +
+	"\votlp_target\x18\x0f \x01(\v2\x17.flowspan.v1.OtlpTargetR\n" +
+	"otlpTarget\x12&\n" +
+	"\x0flogs_by_service\x18\x10 \x01(\bR\rlogsByService\x1a;\n" +
 	"\rResourceEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa1\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf8\x04\n" +
 	"\aWelcome\x12!\n" +
 	"\fresume_after\x18\x01 \x01(\x03R\vresumeAfter\x12&\n" +
 	"\x0fmax_batch_bytes\x18\x02 \x01(\x03R\rmaxBatchBytes\x12,\n" +
@@ -1327,7 +1374,10 @@ const file_flowspan_v1_report_proto_rawDesc = "" +
 	"\x0eserver_version\x18\n" +
 	" \x01(\tR\rserverVersion\x12&\n" +
 	"\x0fmax_frame_bytes\x18\v \x01(\x03R\rmaxFrameBytes\x120\n" +
-	"\bverdicts\x18\f \x03(\v2\x14.flowspan.v1.VerdictR\bverdicts\"\xcb\x05\n" +
+	"\bverdicts\x18\f \x03(\v2\x14.flowspan.v1.VerdictR\bverdicts\x128\n" +
+	"\votlp_target\x18\r \x01(\v2\x17.flowspan.v1.OtlpTargetR\n" +
+	"otlpTarget\x12\x1b\n" +
+	"\ttrace_url\x18\x0e \x01(\tR\btraceUrl\"\xcb\x05\n" +
 	"\n" +
 	"RunCreated\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12(\n" +
@@ -1428,50 +1478,53 @@ var file_flowspan_v1_report_proto_goTypes = []any{
 	nil,                           // 15: flowspan.v1.RunCreated.LabelsEntry
 	(*durationpb.Duration)(nil),   // 16: google.protobuf.Duration
 	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
-	(*Verdict)(nil),               // 18: flowspan.v1.Verdict
-	(*State)(nil),                 // 19: flowspan.v1.State
-	(*Payload)(nil),               // 20: flowspan.v1.Payload
-	(*TraceContext)(nil),          // 21: flowspan.v1.TraceContext
-	(*RunInput)(nil),              // 22: flowspan.v1.RunInput
-	(*CodeLocation)(nil),          // 23: flowspan.v1.CodeLocation
-	(*LogRecord)(nil),             // 24: flowspan.v1.LogRecord
-	(*Artifact)(nil),              // 25: flowspan.v1.Artifact
-	(*ArtifactChange)(nil),        // 26: flowspan.v1.ArtifactChange
+	(*OtlpTarget)(nil),            // 18: flowspan.v1.OtlpTarget
+	(*Verdict)(nil),               // 19: flowspan.v1.Verdict
+	(*State)(nil),                 // 20: flowspan.v1.State
+	(*Payload)(nil),               // 21: flowspan.v1.Payload
+	(*TraceContext)(nil),          // 22: flowspan.v1.TraceContext
+	(*RunInput)(nil),              // 23: flowspan.v1.RunInput
+	(*CodeLocation)(nil),          // 24: flowspan.v1.CodeLocation
+	(*LogRecord)(nil),             // 25: flowspan.v1.LogRecord
+	(*Artifact)(nil),              // 26: flowspan.v1.Artifact
+	(*ArtifactChange)(nil),        // 27: flowspan.v1.ArtifactChange
 }
 var file_flowspan_v1_report_proto_depIdxs = []int32{
 	16, // 0: flowspan.v1.Hello.lease:type_name -> google.protobuf.Duration
 	17, // 1: flowspan.v1.Hello.client_time:type_name -> google.protobuf.Timestamp
 	14, // 2: flowspan.v1.Hello.resource:type_name -> flowspan.v1.Hello.ResourceEntry
-	16, // 3: flowspan.v1.Welcome.lease:type_name -> google.protobuf.Duration
-	16, // 4: flowspan.v1.Welcome.reconnect_grace:type_name -> google.protobuf.Duration
-	17, // 5: flowspan.v1.Welcome.server_time:type_name -> google.protobuf.Timestamp
-	18, // 6: flowspan.v1.Welcome.verdicts:type_name -> flowspan.v1.Verdict
-	0,  // 7: flowspan.v1.RunCreated.kind:type_name -> flowspan.v1.RunKind
-	19, // 8: flowspan.v1.RunCreated.state:type_name -> flowspan.v1.State
-	20, // 9: flowspan.v1.RunCreated.parameters:type_name -> flowspan.v1.Payload
-	21, // 10: flowspan.v1.RunCreated.trace:type_name -> flowspan.v1.TraceContext
-	22, // 11: flowspan.v1.RunCreated.inputs:type_name -> flowspan.v1.RunInput
-	23, // 12: flowspan.v1.RunCreated.code:type_name -> flowspan.v1.CodeLocation
-	15, // 13: flowspan.v1.RunCreated.labels:type_name -> flowspan.v1.RunCreated.LabelsEntry
-	3,  // 14: flowspan.v1.RunCompleted.created:type_name -> flowspan.v1.RunCreated
-	17, // 15: flowspan.v1.RunCompleted.start_time:type_name -> google.protobuf.Timestamp
-	19, // 16: flowspan.v1.RunCompleted.ended:type_name -> flowspan.v1.State
-	19, // 17: flowspan.v1.StateEntered.state:type_name -> flowspan.v1.State
-	3,  // 18: flowspan.v1.Event.run_created:type_name -> flowspan.v1.RunCreated
-	5,  // 19: flowspan.v1.Event.state_entered:type_name -> flowspan.v1.StateEntered
-	24, // 20: flowspan.v1.Event.log:type_name -> flowspan.v1.LogRecord
-	25, // 21: flowspan.v1.Event.artifact_created:type_name -> flowspan.v1.Artifact
-	26, // 22: flowspan.v1.Event.artifact_changed:type_name -> flowspan.v1.ArtifactChange
-	4,  // 23: flowspan.v1.Event.run_completed:type_name -> flowspan.v1.RunCompleted
-	6,  // 24: flowspan.v1.Batch.events:type_name -> flowspan.v1.Event
-	18, // 25: flowspan.v1.Ack.verdicts:type_name -> flowspan.v1.Verdict
-	12, // 26: flowspan.v1.Command.cancel_run:type_name -> flowspan.v1.CancelRun
-	13, // 27: flowspan.v1.Command.drain:type_name -> flowspan.v1.Drain
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	18, // 3: flowspan.v1.Hello.otlp_target:type_name -> flowspan.v1.OtlpTarget
+	16, // 4: flowspan.v1.Welcome.lease:type_name -> google.protobuf.Duration
+	16, // 5: flowspan.v1.Welcome.reconnect_grace:type_name -> google.protobuf.Duration
+	17, // 6: flowspan.v1.Welcome.server_time:type_name -> google.protobuf.Timestamp
+	19, // 7: flowspan.v1.Welcome.verdicts:type_name -> flowspan.v1.Verdict
+	18, // 8: flowspan.v1.Welcome.otlp_target:type_name -> flowspan.v1.OtlpTarget
+	0,  // 9: flowspan.v1.RunCreated.kind:type_name -> flowspan.v1.RunKind
+	20, // 10: flowspan.v1.RunCreated.state:type_name -> flowspan.v1.State
+	21, // 11: flowspan.v1.RunCreated.parameters:type_name -> flowspan.v1.Payload
+	22, // 12: flowspan.v1.RunCreated.trace:type_name -> flowspan.v1.TraceContext
+	23, // 13: flowspan.v1.RunCreated.inputs:type_name -> flowspan.v1.RunInput
+	24, // 14: flowspan.v1.RunCreated.code:type_name -> flowspan.v1.CodeLocation
+	15, // 15: flowspan.v1.RunCreated.labels:type_name -> flowspan.v1.RunCreated.LabelsEntry
+	3,  // 16: flowspan.v1.RunCompleted.created:type_name -> flowspan.v1.RunCreated
+	17, // 17: flowspan.v1.RunCompleted.start_time:type_name -> google.protobuf.Timestamp
+	20, // 18: flowspan.v1.RunCompleted.ended:type_name -> flowspan.v1.State
+	20, // 19: flowspan.v1.StateEntered.state:type_name -> flowspan.v1.State
+	3,  // 20: flowspan.v1.Event.run_created:type_name -> flowspan.v1.RunCreated
+	5,  // 21: flowspan.v1.Event.state_entered:type_name -> flowspan.v1.StateEntered
+	25, // 22: flowspan.v1.Event.log:type_name -> flowspan.v1.LogRecord
+	26, // 23: flowspan.v1.Event.artifact_created:type_name -> flowspan.v1.Artifact
+	27, // 24: flowspan.v1.Event.artifact_changed:type_name -> flowspan.v1.ArtifactChange
+	4,  // 25: flowspan.v1.Event.run_completed:type_name -> flowspan.v1.RunCompleted
+	6,  // 26: flowspan.v1.Batch.events:type_name -> flowspan.v1.Event
+	19, // 27: flowspan.v1.Ack.verdicts:type_name -> flowspan.v1.Verdict
+	12, // 28: flowspan.v1.Command.cancel_run:type_name -> flowspan.v1.CancelRun
+	13, // 29: flowspan.v1.Command.drain:type_name -> flowspan.v1.Drain
+	30, // [30:30] is the sub-list for method output_type
+	30, // [30:30] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_flowspan_v1_report_proto_init() }

@@ -115,7 +115,12 @@ type GetInfoResponse struct {
 	DatabaseProblem string `protobuf:"bytes,22,opt,name=database_problem,json=databaseProblem,proto3" json:"database_problem,omitempty"`
 	// The address of the service over HTTP, such as "http://127.0.0.1:4680". Empty if nothing is served
 	// over HTTP. The host is the one that the service listens on, such as 0.0.0.0.
-	HttpAddress   string `protobuf:"bytes,23,opt,name=http_address,json=httpAddress,proto3" json:"http_address,omitempty"`
+	HttpAddress string `protobuf:"bytes,23,opt,name=http_address,json=httpAddress,proto3" json:"http_address,omitempty"`
+	// Where clients without a configuration of their own send spans and logs. Not set without one.
+	OtlpTarget *OtlpTarget `protobuf:"bytes,24,opt,name=otlp_target,json=otlpTarget,proto3" json:"otlp_target,omitempty"`
+	// The address of a trace in the page of a trace viewer, with {trace_id} in place of the id. Empty
+	// if none is configured.
+	TraceUrl      string `protobuf:"bytes,25,opt,name=trace_url,json=traceUrl,proto3" json:"trace_url,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -311,12 +316,26 @@ func (x *GetInfoResponse) GetHttpAddress() string {
 	return ""
 }
 
+func (x *GetInfoResponse) GetOtlpTarget() *OtlpTarget {
+	if x != nil {
+		return x.OtlpTarget
+	}
+	return nil
+}
+
+func (x *GetInfoResponse) GetTraceUrl() string {
+	if x != nil {
+		return x.TraceUrl
+	}
+	return ""
+}
+
 var File_flowspan_v1_system_service_proto protoreflect.FileDescriptor
 
 const file_flowspan_v1_system_service_proto_rawDesc = "" +
 	"\n" +
-	" flowspan/v1/system_service.proto\x12\vflowspan.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x10\n" +
-	"\x0eGetInfoRequest\"\xc5\b\n" +
+	" flowspan/v1/system_service.proto\x12\vflowspan.v1\x1a\x17flowspan/v1/trace.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x10\n" +
+	"\x0eGetInfoRequest\"\x9c\t\n" +
 	"\x0fGetInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12%\n" +
 	"\x0eschema_version\x18\x02 \x01(\tR\rschemaVersion\x12\x1a\n" +
@@ -345,7 +364,10 @@ const file_flowspan_v1_system_service_proto_rawDesc = "" +
 	"\rlongest_write\x18\x14 \x01(\v2\x19.google.protobuf.DurationR\flongestWrite\x12K\n" +
 	"\x14longest_recent_write\x18\x15 \x01(\v2\x19.google.protobuf.DurationR\x12longestRecentWrite\x12)\n" +
 	"\x10database_problem\x18\x16 \x01(\tR\x0fdatabaseProblem\x12!\n" +
-	"\fhttp_address\x18\x17 \x01(\tR\vhttpAddress2Z\n" +
+	"\fhttp_address\x18\x17 \x01(\tR\vhttpAddress\x128\n" +
+	"\votlp_target\x18\x18 \x01(\v2\x17.flowspan.v1.OtlpTargetR\n" +
+	"otlpTarget\x12\x1b\n" +
+	"\ttrace_url\x18\x19 \x01(\tR\btraceUrl2Z\n" +
 	"\rSystemService\x12I\n" +
 	"\aGetInfo\x12\x1b.flowspan.v1.GetInfoRequest\x1a\x1c.flowspan.v1.GetInfoResponse\"\x03\x90\x02\x01BH\n" +
 	"\x0fdev.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\vFlowspan.V1b\x06proto3"
@@ -368,6 +390,7 @@ var file_flowspan_v1_system_service_proto_goTypes = []any{
 	(*GetInfoResponse)(nil),       // 1: flowspan.v1.GetInfoResponse
 	(*timestamppb.Timestamp)(nil), // 2: google.protobuf.Timestamp
 	(*durationpb.Duration)(nil),   // 3: google.protobuf.Duration
+	(*OtlpTarget)(nil),            // 4: flowspan.v1.OtlpTarget
 }
 var file_flowspan_v1_system_service_proto_depIdxs = []int32{
 	2, // 0: flowspan.v1.GetInfoResponse.start_time:type_name -> google.protobuf.Timestamp
@@ -377,13 +400,14 @@ var file_flowspan_v1_system_service_proto_depIdxs = []int32{
 	3, // 4: flowspan.v1.GetInfoResponse.idle_timeout:type_name -> google.protobuf.Duration
 	3, // 5: flowspan.v1.GetInfoResponse.longest_write:type_name -> google.protobuf.Duration
 	3, // 6: flowspan.v1.GetInfoResponse.longest_recent_write:type_name -> google.protobuf.Duration
-	0, // 7: flowspan.v1.SystemService.GetInfo:input_type -> flowspan.v1.GetInfoRequest
-	1, // 8: flowspan.v1.SystemService.GetInfo:output_type -> flowspan.v1.GetInfoResponse
-	8, // [8:9] is the sub-list for method output_type
-	7, // [7:8] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	4, // 7: flowspan.v1.GetInfoResponse.otlp_target:type_name -> flowspan.v1.OtlpTarget
+	0, // 8: flowspan.v1.SystemService.GetInfo:input_type -> flowspan.v1.GetInfoRequest
+	1, // 9: flowspan.v1.SystemService.GetInfo:output_type -> flowspan.v1.GetInfoResponse
+	9, // [9:10] is the sub-list for method output_type
+	8, // [8:9] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_flowspan_v1_system_service_proto_init() }
@@ -391,6 +415,7 @@ func file_flowspan_v1_system_service_proto_init() {
 	if File_flowspan_v1_system_service_proto != nil {
 		return
 	}
+	file_flowspan_v1_trace_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

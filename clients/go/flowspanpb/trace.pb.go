@@ -106,6 +106,73 @@ func (x *TraceContext) GetExportedByService() bool {
 	return false
 }
 
+// A receiver of OpenTelemetry data, and how to reach it. It has no credentials: the service sends
+// the headers and certificates of its own environment, and only to its own receiver.
+type OtlpTarget struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "grpc" or "http/protobuf". Empty for "grpc".
+	Protocol string `protobuf:"bytes,1,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	// The receiver of spans. For gRPC its scheme and authority ("http://host:4317"), for HTTP the
+	// whole URL ("http://host:4318/v1/traces"). At most 1 KiB, without user, password, query and
+	// fragment. Empty for none.
+	TracesUrl string `protobuf:"bytes,2,opt,name=traces_url,json=tracesUrl,proto3" json:"traces_url,omitempty"`
+	// The receiver of logs, in the same form ("http://host:4318/v1/logs"). Empty for none.
+	LogsUrl       string `protobuf:"bytes,3,opt,name=logs_url,json=logsUrl,proto3" json:"logs_url,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OtlpTarget) Reset() {
+	*x = OtlpTarget{}
+	mi := &file_flowspan_v1_trace_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OtlpTarget) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OtlpTarget) ProtoMessage() {}
+
+func (x *OtlpTarget) ProtoReflect() protoreflect.Message {
+	mi := &file_flowspan_v1_trace_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OtlpTarget.ProtoReflect.Descriptor instead.
+func (*OtlpTarget) Descriptor() ([]byte, []int) {
+	return file_flowspan_v1_trace_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *OtlpTarget) GetProtocol() string {
+	if x != nil {
+		return x.Protocol
+	}
+	return ""
+}
+
+func (x *OtlpTarget) GetTracesUrl() string {
+	if x != nil {
+		return x.TracesUrl
+	}
+	return ""
+}
+
+func (x *OtlpTarget) GetLogsUrl() string {
+	if x != nil {
+		return x.LogsUrl
+	}
+	return ""
+}
+
 var File_flowspan_v1_trace_proto protoreflect.FileDescriptor
 
 const file_flowspan_v1_trace_proto_rawDesc = "" +
@@ -117,7 +184,13 @@ const file_flowspan_v1_trace_proto_rawDesc = "" +
 	"tracestate\x18\x02 \x01(\tR\n" +
 	"tracestate\x12$\n" +
 	"\x0eparent_span_id\x18\x03 \x01(\tR\fparentSpanId\x12.\n" +
-	"\x13exported_by_service\x18\x04 \x01(\bR\x11exportedByServiceBH\n" +
+	"\x13exported_by_service\x18\x04 \x01(\bR\x11exportedByService\"b\n" +
+	"\n" +
+	"OtlpTarget\x12\x1a\n" +
+	"\bprotocol\x18\x01 \x01(\tR\bprotocol\x12\x1d\n" +
+	"\n" +
+	"traces_url\x18\x02 \x01(\tR\ttracesUrl\x12\x19\n" +
+	"\blogs_url\x18\x03 \x01(\tR\alogsUrlBH\n" +
 	"\x0fdev.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\vFlowspan.V1b\x06proto3"
 
 var (
@@ -132,9 +205,10 @@ func file_flowspan_v1_trace_proto_rawDescGZIP() []byte {
 	return file_flowspan_v1_trace_proto_rawDescData
 }
 
-var file_flowspan_v1_trace_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_flowspan_v1_trace_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_flowspan_v1_trace_proto_goTypes = []any{
 	(*TraceContext)(nil), // 0: flowspan.v1.TraceContext
+	(*OtlpTarget)(nil),   // 1: flowspan.v1.OtlpTarget
 }
 var file_flowspan_v1_trace_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
@@ -155,7 +229,7 @@ func file_flowspan_v1_trace_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_flowspan_v1_trace_proto_rawDesc), len(file_flowspan_v1_trace_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   1,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

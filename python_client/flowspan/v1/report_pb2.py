@@ -34,7 +34,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66lowspan/v1/report.proto\x12\x0b\x66lowspan.v1\x1a\x1a\x66lowspan/v1/artifact.proto\x1a\x1f\x66lowspan/v1/code_location.proto\x1a\x15\x66lowspan/v1/log.proto\x1a\x19\x66lowspan/v1/payload.proto\x1a\x1b\x66lowspan/v1/run_input.proto\x1a\x17\x66lowspan/v1/state.proto\x1a\x17\x66lowspan/v1/trace.proto\x1a\x19\x66lowspan/v1/verdict.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb3\x03\n\x05Hello\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63lient_name\x18\x02 \x01(\t\x12\x16\n\x0e\x63lient_version\x18\x03 \x01(\t\x12\x17\n\x0f\x63lient_language\x18\x04 \x01(\t\x12\x10\n\x08hostname\x18\x05 \x01(\t\x12\x12\n\nprocess_id\x18\x06 \x01(\x03\x12\x14\n\x0c\x63\x61pabilities\x18\x07 \x03(\t\x12(\n\x05lease\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrecovering\x18\t \x01(\x08\x12\x0e\n\x06secret\x18\n \x01(\x0c\x12/\n\x0b\x63lient_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x61\x63ked_sequence\x18\x0c \x01(\x03\x12\x32\n\x08resource\x18\r \x03(\x0b\x32 .flowspan.v1.Hello.ResourceEntry\x12\x18\n\x10spans_by_service\x18\x0e \x01(\x08\x1a/\n\rResourceEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xff\x02\n\x07Welcome\x12\x14\n\x0cresume_after\x18\x01 \x01(\x03\x12\x17\n\x0fmax_batch_bytes\x18\x02 \x01(\x03\x12\x1a\n\x12max_unacked_events\x18\x03 \x01(\x03\x12(\n\x05lease\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0freconnect_grace\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0bserver_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rotlp_endpoint\x18\x07 \x01(\t\x12\x14\n\x0climited_tags\x18\x08 \x03(\t\x12\x14\n\x0c\x63\x61pabilities\x18\t \x03(\t\x12\x16\n\x0eserver_version\x18\n \x01(\t\x12\x17\n\x0fmax_frame_bytes\x18\x0b \x01(\x03\x12&\n\x08verdicts\x18\x0c \x03(\x0b\x32\x14.flowspan.v1.Verdict\"\x9f\x04\n\nRunCreated\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.flowspan.v1.RunKind\x12\x15\n\rfunction_name\x18\x03 \x01(\t\x12\x10\n\x08run_name\x18\x04 \x01(\t\x12\x15\n\rparent_run_id\x18\x05 \x01(\t\x12\x13\n\x0broot_run_id\x18\x06 \x01(\t\x12\x13\n\x0b\x66low_run_id\x18\x07 \x01(\t\x12!\n\x05state\x18\x08 \x01(\x0b\x32\x12.flowspan.v1.State\x12\x0c\n\x04tags\x18\t \x03(\t\x12(\n\nparameters\x18\n \x01(\x0b\x32\x14.flowspan.v1.Payload\x12(\n\x05trace\x18\x0b \x01(\x0b\x32\x19.flowspan.v1.TraceContext\x12\x0f\n\x07version\x18\x0c \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\r \x01(\t\x12\x14\n\x0cmax_attempts\x18\x0e \x01(\x05\x12%\n\x06inputs\x18\x0f \x03(\x0b\x32\x15.flowspan.v1.RunInput\x12\'\n\x04\x63ode\x18\x10 \x01(\x0b\x32\x19.flowspan.v1.CodeLocation\x12\x33\n\x06labels\x18\x11 \x03(\x0b\x32#.flowspan.v1.RunCreated.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8b\x01\n\x0cRunCompleted\x12(\n\x07\x63reated\x18\x01 \x01(\x0b\x32\x17.flowspan.v1.RunCreated\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x05\x65nded\x18\x03 \x01(\x0b\x32\x12.flowspan.v1.State\"R\n\x0cStateEntered\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12!\n\x05state\x18\x03 \x01(\x0b\x32\x12.flowspan.v1.State\"\xc1\x02\n\x05\x45vent\x12.\n\x0brun_created\x18\x01 \x01(\x0b\x32\x17.flowspan.v1.RunCreatedH\x00\x12\x32\n\rstate_entered\x18\x02 \x01(\x0b\x32\x19.flowspan.v1.StateEnteredH\x00\x12%\n\x03log\x18\x03 \x01(\x0b\x32\x16.flowspan.v1.LogRecordH\x00\x12\x31\n\x10\x61rtifact_created\x18\x04 \x01(\x0b\x32\x15.flowspan.v1.ArtifactH\x00\x12\x37\n\x10\x61rtifact_changed\x18\x05 \x01(\x0b\x32\x1b.flowspan.v1.ArtifactChangeH\x00\x12\x32\n\rrun_completed\x18\x06 \x01(\x0b\x32\x19.flowspan.v1.RunCompletedH\x00\x42\x07\n\x05\x65ventJ\x04\x08\x07\x10\x10\"C\n\x05\x42\x61tch\x12\x16\n\x0e\x66irst_sequence\x18\x01 \x01(\x03\x12\"\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x12.flowspan.v1.Event\"\x0b\n\tHeartbeat\"\t\n\x07Goodbye\"E\n\x03\x41\x63k\x12\x16\n\x0eup_to_sequence\x18\x01 \x01(\x03\x12&\n\x08verdicts\x18\x02 \x03(\x0b\x32\x14.flowspan.v1.Verdict\"y\n\x07\x43ommand\x12\n\n\x02id\x18\x01 \x01(\t\x12,\n\ncancel_run\x18\x02 \x01(\x0b\x32\x16.flowspan.v1.CancelRunH\x00\x12#\n\x05\x64rain\x18\x03 \x01(\x0b\x32\x12.flowspan.v1.DrainH\x00\x42\t\n\x07\x63ommandJ\x04\x08\x04\x10\x10\"+\n\tCancelRun\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x07\n\x05\x44rain*I\n\x07RunKind\x12\x18\n\x14RUN_KIND_UNSPECIFIED\x10\x00\x12\x11\n\rRUN_KIND_FLOW\x10\x01\x12\x11\n\rRUN_KIND_TASK\x10\x02\x42H\n\x0f\x64\x65v.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\x0b\x46lowspan.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66lowspan/v1/report.proto\x12\x0b\x66lowspan.v1\x1a\x1a\x66lowspan/v1/artifact.proto\x1a\x1f\x66lowspan/v1/code_location.proto\x1a\x15\x66lowspan/v1/log.proto\x1a\x19\x66lowspan/v1/payload.proto\x1a\x1b\x66lowspan/v1/run_input.proto\x1a\x17\x66lowspan/v1/state.proto\x1a\x17\x66lowspan/v1/trace.proto\x1a\x19\x66lowspan/v1/verdict.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\x03\n\x05Hello\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63lient_name\x18\x02 \x01(\t\x12\x16\n\x0e\x63lient_version\x18\x03 \x01(\t\x12\x17\n\x0f\x63lient_language\x18\x04 \x01(\t\x12\x10\n\x08hostname\x18\x05 \x01(\t\x12\x12\n\nprocess_id\x18\x06 \x01(\x03\x12\x14\n\x0c\x63\x61pabilities\x18\x07 \x03(\t\x12(\n\x05lease\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrecovering\x18\t \x01(\x08\x12\x0e\n\x06secret\x18\n \x01(\x0c\x12/\n\x0b\x63lient_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x61\x63ked_sequence\x18\x0c \x01(\x03\x12\x32\n\x08resource\x18\r \x03(\x0b\x32 .flowspan.v1.Hello.ResourceEntry\x12\x18\n\x10spans_by_service\x18\x0e \x01(\x08\x12,\n\x0botlp_target\x18\x0f \x01(\x0b\x32\x17.flowspan.v1.OtlpTarget\x12\x17\n\x0flogs_by_service\x18\x10 \x01(\x08\x1a/\n\rResourceEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc0\x03\n\x07Welcome\x12\x14\n\x0cresume_after\x18\x01 \x01(\x03\x12\x17\n\x0fmax_batch_bytes\x18\x02 \x01(\x03\x12\x1a\n\x12max_unacked_events\x18\x03 \x01(\x03\x12(\n\x05lease\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0freconnect_grace\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0bserver_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rotlp_endpoint\x18\x07 \x01(\t\x12\x14\n\x0climited_tags\x18\x08 \x03(\t\x12\x14\n\x0c\x63\x61pabilities\x18\t \x03(\t\x12\x16\n\x0eserver_version\x18\n \x01(\t\x12\x17\n\x0fmax_frame_bytes\x18\x0b \x01(\x03\x12&\n\x08verdicts\x18\x0c \x03(\x0b\x32\x14.flowspan.v1.Verdict\x12,\n\x0botlp_target\x18\r \x01(\x0b\x32\x17.flowspan.v1.OtlpTarget\x12\x11\n\ttrace_url\x18\x0e \x01(\t\"\x9f\x04\n\nRunCreated\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.flowspan.v1.RunKind\x12\x15\n\rfunction_name\x18\x03 \x01(\t\x12\x10\n\x08run_name\x18\x04 \x01(\t\x12\x15\n\rparent_run_id\x18\x05 \x01(\t\x12\x13\n\x0broot_run_id\x18\x06 \x01(\t\x12\x13\n\x0b\x66low_run_id\x18\x07 \x01(\t\x12!\n\x05state\x18\x08 \x01(\x0b\x32\x12.flowspan.v1.State\x12\x0c\n\x04tags\x18\t \x03(\t\x12(\n\nparameters\x18\n \x01(\x0b\x32\x14.flowspan.v1.Payload\x12(\n\x05trace\x18\x0b \x01(\x0b\x32\x19.flowspan.v1.TraceContext\x12\x0f\n\x07version\x18\x0c \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\r \x01(\t\x12\x14\n\x0cmax_attempts\x18\x0e \x01(\x05\x12%\n\x06inputs\x18\x0f \x03(\x0b\x32\x15.flowspan.v1.RunInput\x12\'\n\x04\x63ode\x18\x10 \x01(\x0b\x32\x19.flowspan.v1.CodeLocation\x12\x33\n\x06labels\x18\x11 \x03(\x0b\x32#.flowspan.v1.RunCreated.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8b\x01\n\x0cRunCompleted\x12(\n\x07\x63reated\x18\x01 \x01(\x0b\x32\x17.flowspan.v1.RunCreated\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x05\x65nded\x18\x03 \x01(\x0b\x32\x12.flowspan.v1.State\"R\n\x0cStateEntered\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12!\n\x05state\x18\x03 \x01(\x0b\x32\x12.flowspan.v1.State\"\xc1\x02\n\x05\x45vent\x12.\n\x0brun_created\x18\x01 \x01(\x0b\x32\x17.flowspan.v1.RunCreatedH\x00\x12\x32\n\rstate_entered\x18\x02 \x01(\x0b\x32\x19.flowspan.v1.StateEnteredH\x00\x12%\n\x03log\x18\x03 \x01(\x0b\x32\x16.flowspan.v1.LogRecordH\x00\x12\x31\n\x10\x61rtifact_created\x18\x04 \x01(\x0b\x32\x15.flowspan.v1.ArtifactH\x00\x12\x37\n\x10\x61rtifact_changed\x18\x05 \x01(\x0b\x32\x1b.flowspan.v1.ArtifactChangeH\x00\x12\x32\n\rrun_completed\x18\x06 \x01(\x0b\x32\x19.flowspan.v1.RunCompletedH\x00\x42\x07\n\x05\x65ventJ\x04\x08\x07\x10\x10\"C\n\x05\x42\x61tch\x12\x16\n\x0e\x66irst_sequence\x18\x01 \x01(\x03\x12\"\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x12.flowspan.v1.Event\"\x0b\n\tHeartbeat\"\t\n\x07Goodbye\"E\n\x03\x41\x63k\x12\x16\n\x0eup_to_sequence\x18\x01 \x01(\x03\x12&\n\x08verdicts\x18\x02 \x03(\x0b\x32\x14.flowspan.v1.Verdict\"y\n\x07\x43ommand\x12\n\n\x02id\x18\x01 \x01(\t\x12,\n\ncancel_run\x18\x02 \x01(\x0b\x32\x16.flowspan.v1.CancelRunH\x00\x12#\n\x05\x64rain\x18\x03 \x01(\x0b\x32\x12.flowspan.v1.DrainH\x00\x42\t\n\x07\x63ommandJ\x04\x08\x04\x10\x10\"+\n\tCancelRun\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x07\n\x05\x44rain*I\n\x07RunKind\x12\x18\n\x14RUN_KIND_UNSPECIFIED\x10\x00\x12\x11\n\rRUN_KIND_FLOW\x10\x01\x12\x11\n\rRUN_KIND_TASK\x10\x02\x42H\n\x0f\x64\x65v.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\x0b\x46lowspan.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,36 +46,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HELLO_RESOURCEENTRY']._serialized_options = b'8\001'
   _globals['_RUNCREATED_LABELSENTRY']._loaded_options = None
   _globals['_RUNCREATED_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_RUNKIND']._serialized_start=2584
-  _globals['_RUNKIND']._serialized_end=2657
+  _globals['_RUNKIND']._serialized_start=2720
+  _globals['_RUNKIND']._serialized_end=2793
   _globals['_HELLO']._serialized_start=324
-  _globals['_HELLO']._serialized_end=759
-  _globals['_HELLO_RESOURCEENTRY']._serialized_start=712
-  _globals['_HELLO_RESOURCEENTRY']._serialized_end=759
-  _globals['_WELCOME']._serialized_start=762
-  _globals['_WELCOME']._serialized_end=1145
-  _globals['_RUNCREATED']._serialized_start=1148
-  _globals['_RUNCREATED']._serialized_end=1691
-  _globals['_RUNCREATED_LABELSENTRY']._serialized_start=1646
-  _globals['_RUNCREATED_LABELSENTRY']._serialized_end=1691
-  _globals['_RUNCOMPLETED']._serialized_start=1694
-  _globals['_RUNCOMPLETED']._serialized_end=1833
-  _globals['_STATEENTERED']._serialized_start=1835
-  _globals['_STATEENTERED']._serialized_end=1917
-  _globals['_EVENT']._serialized_start=1920
-  _globals['_EVENT']._serialized_end=2241
-  _globals['_BATCH']._serialized_start=2243
-  _globals['_BATCH']._serialized_end=2310
-  _globals['_HEARTBEAT']._serialized_start=2312
-  _globals['_HEARTBEAT']._serialized_end=2323
-  _globals['_GOODBYE']._serialized_start=2325
-  _globals['_GOODBYE']._serialized_end=2334
-  _globals['_ACK']._serialized_start=2336
-  _globals['_ACK']._serialized_end=2405
-  _globals['_COMMAND']._serialized_start=2407
-  _globals['_COMMAND']._serialized_end=2528
-  _globals['_CANCELRUN']._serialized_start=2530
-  _globals['_CANCELRUN']._serialized_end=2573
-  _globals['_DRAIN']._serialized_start=2575
-  _globals['_DRAIN']._serialized_end=2582
+  _globals['_HELLO']._serialized_end=830
+  _globals['_HELLO_RESOURCEENTRY']._serialized_start=783
+  _globals['_HELLO_RESOURCEENTRY']._serialized_end=830
+  _globals['_WELCOME']._serialized_start=833
+  _globals['_WELCOME']._serialized_end=1281
+  _globals['_RUNCREATED']._serialized_start=1284
+  _globals['_RUNCREATED']._serialized_end=1827
+  _globals['_RUNCREATED_LABELSENTRY']._serialized_start=1782
+  _globals['_RUNCREATED_LABELSENTRY']._serialized_end=1827
+  _globals['_RUNCOMPLETED']._serialized_start=1830
+  _globals['_RUNCOMPLETED']._serialized_end=1969
+  _globals['_STATEENTERED']._serialized_start=1971
+  _globals['_STATEENTERED']._serialized_end=2053
+  _globals['_EVENT']._serialized_start=2056
+  _globals['_EVENT']._serialized_end=2377
+  _globals['_BATCH']._serialized_start=2379
+  _globals['_BATCH']._serialized_end=2446
+  _globals['_HEARTBEAT']._serialized_start=2448
+  _globals['_HEARTBEAT']._serialized_end=2459
+  _globals['_GOODBYE']._serialized_start=2461
+  _globals['_GOODBYE']._serialized_end=2470
+  _globals['_ACK']._serialized_start=2472
+  _globals['_ACK']._serialized_end=2541
+  _globals['_COMMAND']._serialized_start=2543
+  _globals['_COMMAND']._serialized_end=2664
+  _globals['_CANCELRUN']._serialized_start=2666
+  _globals['_CANCELRUN']._serialized_end=2709
+  _globals['_DRAIN']._serialized_start=2711
+  _globals['_DRAIN']._serialized_end=2718
 # @@protoc_insertion_point(module_scope)

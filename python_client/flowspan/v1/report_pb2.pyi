@@ -29,7 +29,7 @@ RUN_KIND_FLOW: RunKind
 RUN_KIND_TASK: RunKind
 
 class Hello(_message.Message):
-    __slots__ = ("session_id", "client_name", "client_version", "client_language", "hostname", "process_id", "capabilities", "lease", "recovering", "secret", "client_time", "acked_sequence", "resource", "spans_by_service")
+    __slots__ = ("session_id", "client_name", "client_version", "client_language", "hostname", "process_id", "capabilities", "lease", "recovering", "secret", "client_time", "acked_sequence", "resource", "spans_by_service", "otlp_target", "logs_by_service")
     class ResourceEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -51,6 +51,8 @@ class Hello(_message.Message):
     ACKED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     RESOURCE_FIELD_NUMBER: _ClassVar[int]
     SPANS_BY_SERVICE_FIELD_NUMBER: _ClassVar[int]
+    OTLP_TARGET_FIELD_NUMBER: _ClassVar[int]
+    LOGS_BY_SERVICE_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     client_name: str
     client_version: str
@@ -65,10 +67,12 @@ class Hello(_message.Message):
     acked_sequence: int
     resource: _containers.ScalarMap[str, str]
     spans_by_service: bool
-    def __init__(self, session_id: _Optional[str] = ..., client_name: _Optional[str] = ..., client_version: _Optional[str] = ..., client_language: _Optional[str] = ..., hostname: _Optional[str] = ..., process_id: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., lease: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., recovering: bool = ..., secret: _Optional[bytes] = ..., client_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., acked_sequence: _Optional[int] = ..., resource: _Optional[_Mapping[str, str]] = ..., spans_by_service: bool = ...) -> None: ...
+    otlp_target: _trace_pb2.OtlpTarget
+    logs_by_service: bool
+    def __init__(self, session_id: _Optional[str] = ..., client_name: _Optional[str] = ..., client_version: _Optional[str] = ..., client_language: _Optional[str] = ..., hostname: _Optional[str] = ..., process_id: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., lease: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., recovering: bool = ..., secret: _Optional[bytes] = ..., client_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., acked_sequence: _Optional[int] = ..., resource: _Optional[_Mapping[str, str]] = ..., spans_by_service: bool = ..., otlp_target: _Optional[_Union[_trace_pb2.OtlpTarget, _Mapping]] = ..., logs_by_service: bool = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("resume_after", "max_batch_bytes", "max_unacked_events", "lease", "reconnect_grace", "server_time", "otlp_endpoint", "limited_tags", "capabilities", "server_version", "max_frame_bytes", "verdicts")
+    __slots__ = ("resume_after", "max_batch_bytes", "max_unacked_events", "lease", "reconnect_grace", "server_time", "otlp_endpoint", "limited_tags", "capabilities", "server_version", "max_frame_bytes", "verdicts", "otlp_target", "trace_url")
     RESUME_AFTER_FIELD_NUMBER: _ClassVar[int]
     MAX_BATCH_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_UNACKED_EVENTS_FIELD_NUMBER: _ClassVar[int]
@@ -81,6 +85,8 @@ class Welcome(_message.Message):
     SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
     MAX_FRAME_BYTES_FIELD_NUMBER: _ClassVar[int]
     VERDICTS_FIELD_NUMBER: _ClassVar[int]
+    OTLP_TARGET_FIELD_NUMBER: _ClassVar[int]
+    TRACE_URL_FIELD_NUMBER: _ClassVar[int]
     resume_after: int
     max_batch_bytes: int
     max_unacked_events: int
@@ -93,7 +99,9 @@ class Welcome(_message.Message):
     server_version: str
     max_frame_bytes: int
     verdicts: _containers.RepeatedCompositeFieldContainer[_verdict_pb2.Verdict]
-    def __init__(self, resume_after: _Optional[int] = ..., max_batch_bytes: _Optional[int] = ..., max_unacked_events: _Optional[int] = ..., lease: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., reconnect_grace: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., server_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., otlp_endpoint: _Optional[str] = ..., limited_tags: _Optional[_Iterable[str]] = ..., capabilities: _Optional[_Iterable[str]] = ..., server_version: _Optional[str] = ..., max_frame_bytes: _Optional[int] = ..., verdicts: _Optional[_Iterable[_Union[_verdict_pb2.Verdict, _Mapping]]] = ...) -> None: ...
+    otlp_target: _trace_pb2.OtlpTarget
+    trace_url: str
+    def __init__(self, resume_after: _Optional[int] = ..., max_batch_bytes: _Optional[int] = ..., max_unacked_events: _Optional[int] = ..., lease: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., reconnect_grace: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., server_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., otlp_endpoint: _Optional[str] = ..., limited_tags: _Optional[_Iterable[str]] = ..., capabilities: _Optional[_Iterable[str]] = ..., server_version: _Optional[str] = ..., max_frame_bytes: _Optional[int] = ..., verdicts: _Optional[_Iterable[_Union[_verdict_pb2.Verdict, _Mapping]]] = ..., otlp_target: _Optional[_Union[_trace_pb2.OtlpTarget, _Mapping]] = ..., trace_url: _Optional[str] = ...) -> None: ...
 
 class RunCreated(_message.Message):
     __slots__ = ("run_id", "kind", "function_name", "run_name", "parent_run_id", "root_run_id", "flow_run_id", "state", "tags", "parameters", "trace", "version", "description", "max_attempts", "inputs", "code", "labels")

@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from flowspan.v1 import trace_pb2 as flowspan_dot_v1_dot_trace__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n flowspan/v1/system_service.proto\x12\x0b\x66lowspan.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x10\n\x0eGetInfoRequest\"\xf3\x05\n\x0fGetInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x16\n\x0eschema_version\x18\x02 \x01(\t\x12\x10\n\x08\x64\x61tabase\x18\x03 \x01(\t\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bserver_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nprocess_id\x18\x06 \x01(\x03\x12\x1f\n\x17\x63onnected_session_count\x18\x07 \x01(\x03\x12\"\n\x1a\x63ommitted_transition_count\x18\x08 \x01(\x03\x12\x1a\n\x12queued_event_count\x18\t \x01(\x03\x12(\n\x05lease\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0freconnect_grace\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rotlp_endpoint\x18\x0c \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\r \x03(\t\x12\x19\n\x11max_message_bytes\x18\x0e \x01(\x03\x12\x19\n\x11\x64\x61tabase_location\x18\x0f \x01(\t\x12\x1b\n\x13\x64\x61tabase_size_bytes\x18\x10 \x01(\x03\x12\x10\n\x08log_file\x18\x11 \x01(\t\x12\x13\n\x0bis_embedded\x18\x12 \x01(\x08\x12/\n\x0cidle_timeout\x18\x13 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\rlongest_write\x18\x14 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x37\n\x14longest_recent_write\x18\x15 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10\x64\x61tabase_problem\x18\x16 \x01(\t\x12\x14\n\x0chttp_address\x18\x17 \x01(\t2Z\n\rSystemService\x12I\n\x07GetInfo\x12\x1b.flowspan.v1.GetInfoRequest\x1a\x1c.flowspan.v1.GetInfoResponse\"\x03\x90\x02\x01\x42H\n\x0f\x64\x65v.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\x0b\x46lowspan.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n flowspan/v1/system_service.proto\x12\x0b\x66lowspan.v1\x1a\x17\x66lowspan/v1/trace.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x10\n\x0eGetInfoRequest\"\xb4\x06\n\x0fGetInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x16\n\x0eschema_version\x18\x02 \x01(\t\x12\x10\n\x08\x64\x61tabase\x18\x03 \x01(\t\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bserver_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nprocess_id\x18\x06 \x01(\x03\x12\x1f\n\x17\x63onnected_session_count\x18\x07 \x01(\x03\x12\"\n\x1a\x63ommitted_transition_count\x18\x08 \x01(\x03\x12\x1a\n\x12queued_event_count\x18\t \x01(\x03\x12(\n\x05lease\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0freconnect_grace\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rotlp_endpoint\x18\x0c \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\r \x03(\t\x12\x19\n\x11max_message_bytes\x18\x0e \x01(\x03\x12\x19\n\x11\x64\x61tabase_location\x18\x0f \x01(\t\x12\x1b\n\x13\x64\x61tabase_size_bytes\x18\x10 \x01(\x03\x12\x10\n\x08log_file\x18\x11 \x01(\t\x12\x13\n\x0bis_embedded\x18\x12 \x01(\x08\x12/\n\x0cidle_timeout\x18\x13 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\rlongest_write\x18\x14 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x37\n\x14longest_recent_write\x18\x15 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10\x64\x61tabase_problem\x18\x16 \x01(\t\x12\x14\n\x0chttp_address\x18\x17 \x01(\t\x12,\n\x0botlp_target\x18\x18 \x01(\x0b\x32\x17.flowspan.v1.OtlpTarget\x12\x11\n\ttrace_url\x18\x19 \x01(\t2Z\n\rSystemService\x12I\n\x07GetInfo\x12\x1b.flowspan.v1.GetInfoRequest\x1a\x1c.flowspan.v1.GetInfoResponse\"\x03\x90\x02\x01\x42H\n\x0f\x64\x65v.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\x0b\x46lowspan.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,10 +37,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.flowspan.v1P\001Z%flowspan.dev/go/flowspanpb;flowspanpb\252\002\013Flowspan.V1'
   _globals['_SYSTEMSERVICE'].methods_by_name['GetInfo']._loaded_options = None
   _globals['_SYSTEMSERVICE'].methods_by_name['GetInfo']._serialized_options = b'\220\002\001'
-  _globals['_GETINFOREQUEST']._serialized_start=114
-  _globals['_GETINFOREQUEST']._serialized_end=130
-  _globals['_GETINFORESPONSE']._serialized_start=133
-  _globals['_GETINFORESPONSE']._serialized_end=888
-  _globals['_SYSTEMSERVICE']._serialized_start=890
-  _globals['_SYSTEMSERVICE']._serialized_end=980
+  _globals['_GETINFOREQUEST']._serialized_start=139
+  _globals['_GETINFOREQUEST']._serialized_end=155
+  _globals['_GETINFORESPONSE']._serialized_start=158
+  _globals['_GETINFORESPONSE']._serialized_end=978
+  _globals['_SYSTEMSERVICE']._serialized_start=980
+  _globals['_SYSTEMSERVICE']._serialized_end=1070
 # @@protoc_insertion_point(module_scope)

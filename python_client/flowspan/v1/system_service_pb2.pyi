@@ -1,5 +1,6 @@
 import datetime
 
+from flowspan.v1 import trace_pb2 as _trace_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -15,7 +16,7 @@ class GetInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetInfoResponse(_message.Message):
-    __slots__ = ("version", "schema_version", "database", "start_time", "server_time", "process_id", "connected_session_count", "committed_transition_count", "queued_event_count", "lease", "reconnect_grace", "otlp_endpoint", "capabilities", "max_message_bytes", "database_location", "database_size_bytes", "log_file", "is_embedded", "idle_timeout", "longest_write", "longest_recent_write", "database_problem", "http_address")
+    __slots__ = ("version", "schema_version", "database", "start_time", "server_time", "process_id", "connected_session_count", "committed_transition_count", "queued_event_count", "lease", "reconnect_grace", "otlp_endpoint", "capabilities", "max_message_bytes", "database_location", "database_size_bytes", "log_file", "is_embedded", "idle_timeout", "longest_write", "longest_recent_write", "database_problem", "http_address", "otlp_target", "trace_url")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_VERSION_FIELD_NUMBER: _ClassVar[int]
     DATABASE_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +40,8 @@ class GetInfoResponse(_message.Message):
     LONGEST_RECENT_WRITE_FIELD_NUMBER: _ClassVar[int]
     DATABASE_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     HTTP_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    OTLP_TARGET_FIELD_NUMBER: _ClassVar[int]
+    TRACE_URL_FIELD_NUMBER: _ClassVar[int]
     version: str
     schema_version: str
     database: str
@@ -62,4 +65,6 @@ class GetInfoResponse(_message.Message):
     longest_recent_write: _duration_pb2.Duration
     database_problem: str
     http_address: str
-    def __init__(self, version: _Optional[str] = ..., schema_version: _Optional[str] = ..., database: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., server_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., process_id: _Optional[int] = ..., connected_session_count: _Optional[int] = ..., committed_transition_count: _Optional[int] = ..., queued_event_count: _Optional[int] = ..., lease: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., reconnect_grace: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., otlp_endpoint: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., max_message_bytes: _Optional[int] = ..., database_location: _Optional[str] = ..., database_size_bytes: _Optional[int] = ..., log_file: _Optional[str] = ..., is_embedded: bool = ..., idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., longest_write: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., longest_recent_write: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., database_problem: _Optional[str] = ..., http_address: _Optional[str] = ...) -> None: ...
+    otlp_target: _trace_pb2.OtlpTarget
+    trace_url: str
+    def __init__(self, version: _Optional[str] = ..., schema_version: _Optional[str] = ..., database: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., server_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., process_id: _Optional[int] = ..., connected_session_count: _Optional[int] = ..., committed_transition_count: _Optional[int] = ..., queued_event_count: _Optional[int] = ..., lease: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., reconnect_grace: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., otlp_endpoint: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., max_message_bytes: _Optional[int] = ..., database_location: _Optional[str] = ..., database_size_bytes: _Optional[int] = ..., log_file: _Optional[str] = ..., is_embedded: bool = ..., idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., longest_write: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., longest_recent_write: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., database_problem: _Optional[str] = ..., http_address: _Optional[str] = ..., otlp_target: _Optional[_Union[_trace_pb2.OtlpTarget, _Mapping]] = ..., trace_url: _Optional[str] = ...) -> None: ...

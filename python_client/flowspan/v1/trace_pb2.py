@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66lowspan/v1/trace.proto\x12\x0b\x66lowspan.v1\"l\n\x0cTraceContext\x12\x13\n\x0btraceparent\x18\x01 \x01(\t\x12\x12\n\ntracestate\x18\x02 \x01(\t\x12\x16\n\x0eparent_span_id\x18\x03 \x01(\t\x12\x1b\n\x13\x65xported_by_service\x18\x04 \x01(\x08\x42H\n\x0f\x64\x65v.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\x0b\x46lowspan.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66lowspan/v1/trace.proto\x12\x0b\x66lowspan.v1\"l\n\x0cTraceContext\x12\x13\n\x0btraceparent\x18\x01 \x01(\t\x12\x12\n\ntracestate\x18\x02 \x01(\t\x12\x16\n\x0eparent_span_id\x18\x03 \x01(\t\x12\x1b\n\x13\x65xported_by_service\x18\x04 \x01(\x08\"D\n\nOtlpTarget\x12\x10\n\x08protocol\x18\x01 \x01(\t\x12\x12\n\ntraces_url\x18\x02 \x01(\t\x12\x10\n\x08logs_url\x18\x03 \x01(\tBH\n\x0f\x64\x65v.flowspan.v1P\x01Z%flowspan.dev/go/flowspanpb;flowspanpb\xaa\x02\x0b\x46lowspan.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,4 +34,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.flowspan.v1P\001Z%flowspan.dev/go/flowspanpb;flowspanpb\252\002\013Flowspan.V1'
   _globals['_TRACECONTEXT']._serialized_start=40
   _globals['_TRACECONTEXT']._serialized_end=148
+  _globals['_OTLPTARGET']._serialized_start=150
+  _globals['_OTLPTARGET']._serialized_end=218
 # @@protoc_insertion_point(module_scope)

@@ -16,7 +16,7 @@ import type { RunInput } from "./run_input_pb.js";
 import { file_flowspan_v1_run_input } from "./run_input_pb.js";
 import type { State } from "./state_pb.js";
 import { file_flowspan_v1_state } from "./state_pb.js";
-import type { TraceContext } from "./trace_pb.js";
+import type { OtlpTarget, TraceContext } from "./trace_pb.js";
 import { file_flowspan_v1_trace } from "./trace_pb.js";
 import type { Verdict } from "./verdict_pb.js";
 import { file_flowspan_v1_verdict } from "./verdict_pb.js";
@@ -28,7 +28,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file flowspan/v1/report.proto.
  */
 export const file_flowspan_v1_report: GenFile = /*@__PURE__*/
-  fileDesc("ChhmbG93c3Bhbi92MS9yZXBvcnQucHJvdG8SC2Zsb3dzcGFuLnYxIrMDCgVIZWxsbxISCgpzZXNzaW9uX2lkGAEgASgJEhMKC2NsaWVudF9uYW1lGAIgASgJEhYKDmNsaWVudF92ZXJzaW9uGAMgASgJEhcKD2NsaWVudF9sYW5ndWFnZRgEIAEoCRIQCghob3N0bmFtZRgFIAEoCRISCgpwcm9jZXNzX2lkGAYgASgDEhQKDGNhcGFiaWxpdGllcxgHIAMoCRIoCgVsZWFzZRgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhISCgpyZWNvdmVyaW5nGAkgASgIEg4KBnNlY3JldBgKIAEoDBIvCgtjbGllbnRfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoOYWNrZWRfc2VxdWVuY2UYDCABKAMSMgoIcmVzb3VyY2UYDSADKAsyIC5mbG93c3Bhbi52MS5IZWxsby5SZXNvdXJjZUVudHJ5EhgKEHNwYW5zX2J5X3NlcnZpY2UYDiABKAgaLwoNUmVzb3VyY2VFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIv8CCgdXZWxjb21lEhQKDHJlc3VtZV9hZnRlchgBIAEoAxIXCg9tYXhfYmF0Y2hfYnl0ZXMYAiABKAMSGgoSbWF4X3VuYWNrZWRfZXZlbnRzGAMgASgDEigKBWxlYXNlGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjIKD3JlY29ubmVjdF9ncmFjZRgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIvCgtzZXJ2ZXJfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNb3RscF9lbmRwb2ludBgHIAEoCRIUCgxsaW1pdGVkX3RhZ3MYCCADKAkSFAoMY2FwYWJpbGl0aWVzGAkgAygJEhYKDnNlcnZlcl92ZXJzaW9uGAogASgJEhcKD21heF9mcmFtZV9ieXRlcxgLIAEoAxImCgh2ZXJkaWN0cxgMIAMoCzIULmZsb3dzcGFuLnYxLlZlcmRpY3QinwQKClJ1bkNyZWF0ZWQSDgoGcnVuX2lkGAEgASgJEiIKBGtpbmQYAiABKA4yFC5mbG93c3Bhbi52MS5SdW5LaW5kEhUKDWZ1bmN0aW9uX25hbWUYAyABKAkSEAoIcnVuX25hbWUYBCABKAkSFQoNcGFyZW50X3J1bl9pZBgFIAEoCRITCgtyb290X3J1bl9pZBgGIAEoCRITCgtmbG93X3J1bl9pZBgHIAEoCRIhCgVzdGF0ZRgIIAEoCzISLmZsb3dzcGFuLnYxLlN0YXRlEgwKBHRhZ3MYCSADKAkSKAoKcGFyYW1ldGVycxgKIAEoCzIULmZsb3dzcGFuLnYxLlBheWxvYWQSKAoFdHJhY2UYCyABKAsyGS5mbG93c3Bhbi52MS5UcmFjZUNvbnRleHQSDwoHdmVyc2lvbhgMIAEoCRITCgtkZXNjcmlwdGlvbhgNIAEoCRIUCgxtYXhfYXR0ZW1wdHMYDiABKAUSJQoGaW5wdXRzGA8gAygLMhUuZmxvd3NwYW4udjEuUnVuSW5wdXQSJwoEY29kZRgQIAEoCzIZLmZsb3dzcGFuLnYxLkNvZGVMb2NhdGlvbhIzCgZsYWJlbHMYESADKAsyIy5mbG93c3Bhbi52MS5SdW5DcmVhdGVkLkxhYmVsc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiiwEKDFJ1bkNvbXBsZXRlZBIoCgdjcmVhdGVkGAEgASgLMhcuZmxvd3NwYW4udjEuUnVuQ3JlYXRlZBIuCgpzdGFydF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIhCgVlbmRlZBgDIAEoCzISLmZsb3dzcGFuLnYxLlN0YXRlIlIKDFN0YXRlRW50ZXJlZBIOCgZydW5faWQYASABKAkSDwoHYXR0ZW1wdBgCIAEoBRIhCgVzdGF0ZRgDIAEoCzISLmZsb3dzcGFuLnYxLlN0YXRlIsECCgVFdmVudBIuCgtydW5fY3JlYXRlZBgBIAEoCzIXLmZsb3dzcGFuLnYxLlJ1bkNyZWF0ZWRIABIyCg1zdGF0ZV9lbnRlcmVkGAIgASgLMhkuZmxvd3NwYW4udjEuU3RhdGVFbnRlcmVkSAASJQoDbG9nGAMgASgLMhYuZmxvd3NwYW4udjEuTG9nUmVjb3JkSAASMQoQYXJ0aWZhY3RfY3JlYXRlZBgEIAEoCzIVLmZsb3dzcGFuLnYxLkFydGlmYWN0SAASNwoQYXJ0aWZhY3RfY2hhbmdlZBgFIAEoCzIbLmZsb3dzcGFuLnYxLkFydGlmYWN0Q2hhbmdlSAASMgoNcnVuX2NvbXBsZXRlZBgGIAEoCzIZLmZsb3dzcGFuLnYxLlJ1bkNvbXBsZXRlZEgAQgcKBWV2ZW50SgQIBxAQIkMKBUJhdGNoEhYKDmZpcnN0X3NlcXVlbmNlGAEgASgDEiIKBmV2ZW50cxgCIAMoCzISLmZsb3dzcGFuLnYxLkV2ZW50IgsKCUhlYXJ0YmVhdCIJCgdHb29kYnllIkUKA0FjaxIWCg51cF90b19zZXF1ZW5jZRgBIAEoAxImCgh2ZXJkaWN0cxgCIAMoCzIULmZsb3dzcGFuLnYxLlZlcmRpY3QieQoHQ29tbWFuZBIKCgJpZBgBIAEoCRIsCgpjYW5jZWxfcnVuGAIgASgLMhYuZmxvd3NwYW4udjEuQ2FuY2VsUnVuSAASIwoFZHJhaW4YAyABKAsyEi5mbG93c3Bhbi52MS5EcmFpbkgAQgkKB2NvbW1hbmRKBAgEEBAiKwoJQ2FuY2VsUnVuEg4KBnJ1bl9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkiBwoFRHJhaW4qSQoHUnVuS2luZBIYChRSVU5fS0lORF9VTlNQRUNJRklFRBAAEhEKDVJVTl9LSU5EX0ZMT1cQARIRCg1SVU5fS0lORF9UQVNLEAJCSAoPZGV2LmZsb3dzcGFuLnYxUAFaJWZsb3dzcGFuLmRldi9nby9mbG93c3BhbnBiO2Zsb3dzcGFucGKqAgtGbG93c3Bhbi5WMWIGcHJvdG8z", [file_flowspan_v1_artifact, file_flowspan_v1_code_location, file_flowspan_v1_log, file_flowspan_v1_payload, file_flowspan_v1_run_input, file_flowspan_v1_state, file_flowspan_v1_trace, file_flowspan_v1_verdict, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChhmbG93c3Bhbi92MS9yZXBvcnQucHJvdG8SC2Zsb3dzcGFuLnYxIvoDCgVIZWxsbxISCgpzZXNzaW9uX2lkGAEgASgJEhMKC2NsaWVudF9uYW1lGAIgASgJEhYKDmNsaWVudF92ZXJzaW9uGAMgASgJEhcKD2NsaWVudF9sYW5ndWFnZRgEIAEoCRIQCghob3N0bmFtZRgFIAEoCRISCgpwcm9jZXNzX2lkGAYgASgDEhQKDGNhcGFiaWxpdGllcxgHIAMoCRIoCgVsZWFzZRgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhISCgpyZWNvdmVyaW5nGAkgASgIEg4KBnNlY3JldBgKIAEoDBIvCgtjbGllbnRfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoOYWNrZWRfc2VxdWVuY2UYDCABKAMSMgoIcmVzb3VyY2UYDSADKAsyIC5mbG93c3Bhbi52MS5IZWxsby5SZXNvdXJjZUVudHJ5EhgKEHNwYW5zX2J5X3NlcnZpY2UYDiABKAgSLAoLb3RscF90YXJnZXQYDyABKAsyFy5mbG93c3Bhbi52MS5PdGxwVGFyZ2V0EhcKD2xvZ3NfYnlfc2VydmljZRgQIAEoCBovCg1SZXNvdXJjZUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiwAMKB1dlbGNvbWUSFAoMcmVzdW1lX2FmdGVyGAEgASgDEhcKD21heF9iYXRjaF9ieXRlcxgCIAEoAxIaChJtYXhfdW5hY2tlZF9ldmVudHMYAyABKAMSKAoFbGVhc2UYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMgoPcmVjb25uZWN0X2dyYWNlGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi8KC3NlcnZlcl90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1vdGxwX2VuZHBvaW50GAcgASgJEhQKDGxpbWl0ZWRfdGFncxgIIAMoCRIUCgxjYXBhYmlsaXRpZXMYCSADKAkSFgoOc2VydmVyX3ZlcnNpb24YCiABKAkSFwoPbWF4X2ZyYW1lX2J5dGVzGAsgASgDEiYKCHZlcmRpY3RzGAwgAygLMhQuZmxvd3NwYW4udjEuVmVyZGljdBIsCgtvdGxwX3RhcmdldBgNIAEoCzIXLmZsb3dzcGFuLnYxLk90bHBUYXJnZXQSEQoJdHJhY2VfdXJsGA4gASgJIp8ECgpSdW5DcmVhdGVkEg4KBnJ1bl9pZBgBIAEoCRIiCgRraW5kGAIgASgOMhQuZmxvd3NwYW4udjEuUnVuS2luZBIVCg1mdW5jdGlvbl9uYW1lGAMgASgJEhAKCHJ1bl9uYW1lGAQgASgJEhUKDXBhcmVudF9ydW5faWQYBSABKAkSEwoLcm9vdF9ydW5faWQYBiABKAkSEwoLZmxvd19ydW5faWQYByABKAkSIQoFc3RhdGUYCCABKAsyEi5mbG93c3Bhbi52MS5TdGF0ZRIMCgR0YWdzGAkgAygJEigKCnBhcmFtZXRlcnMYCiABKAsyFC5mbG93c3Bhbi52MS5QYXlsb2FkEigKBXRyYWNlGAsgASgLMhkuZmxvd3NwYW4udjEuVHJhY2VDb250ZXh0Eg8KB3ZlcnNpb24YDCABKAkSEwoLZGVzY3JpcHRpb24YDSABKAkSFAoMbWF4X2F0dGVtcHRzGA4gASgFEiUKBmlucHV0cxgPIAMoCzIVLmZsb3dzcGFuLnYxLlJ1bklucHV0EicKBGNvZGUYECABKAsyGS5mbG93c3Bhbi52MS5Db2RlTG9jYXRpb24SMwoGbGFiZWxzGBEgAygLMiMuZmxvd3NwYW4udjEuUnVuQ3JlYXRlZC5MYWJlbHNFbnRyeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIosBCgxSdW5Db21wbGV0ZWQSKAoHY3JlYXRlZBgBIAEoCzIXLmZsb3dzcGFuLnYxLlJ1bkNyZWF0ZWQSLgoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASIQoFZW5kZWQYAyABKAsyEi5mbG93c3Bhbi52MS5TdGF0ZSJSCgxTdGF0ZUVudGVyZWQSDgoGcnVuX2lkGAEgASgJEg8KB2F0dGVtcHQYAiABKAUSIQoFc3RhdGUYAyABKAsyEi5mbG93c3Bhbi52MS5TdGF0ZSLBAgoFRXZlbnQSLgoLcnVuX2NyZWF0ZWQYASABKAsyFy5mbG93c3Bhbi52MS5SdW5DcmVhdGVkSAASMgoNc3RhdGVfZW50ZXJlZBgCIAEoCzIZLmZsb3dzcGFuLnYxLlN0YXRlRW50ZXJlZEgAEiUKA2xvZxgDIAEoCzIWLmZsb3dzcGFuLnYxLkxvZ1JlY29yZEgAEjEKEGFydGlmYWN0X2NyZWF0ZWQYBCABKAsyFS5mbG93c3Bhbi52MS5BcnRpZmFjdEgAEjcKEGFydGlmYWN0X2NoYW5nZWQYBSABKAsyGy5mbG93c3Bhbi52MS5BcnRpZmFjdENoYW5nZUgAEjIKDXJ1bl9jb21wbGV0ZWQYBiABKAsyGS5mbG93c3Bhbi52MS5SdW5Db21wbGV0ZWRIAEIHCgVldmVudEoECAcQECJDCgVCYXRjaBIWCg5maXJzdF9zZXF1ZW5jZRgBIAEoAxIiCgZldmVudHMYAiADKAsyEi5mbG93c3Bhbi52MS5FdmVudCILCglIZWFydGJlYXQiCQoHR29vZGJ5ZSJFCgNBY2sSFgoOdXBfdG9fc2VxdWVuY2UYASABKAMSJgoIdmVyZGljdHMYAiADKAsyFC5mbG93c3Bhbi52MS5WZXJkaWN0InkKB0NvbW1hbmQSCgoCaWQYASABKAkSLAoKY2FuY2VsX3J1bhgCIAEoCzIWLmZsb3dzcGFuLnYxLkNhbmNlbFJ1bkgAEiMKBWRyYWluGAMgASgLMhIuZmxvd3NwYW4udjEuRHJhaW5IAEIJCgdjb21tYW5kSgQIBBAQIisKCUNhbmNlbFJ1bhIOCgZydW5faWQYASABKAkSDgoGcmVhc29uGAIgASgJIgcKBURyYWluKkkKB1J1bktpbmQSGAoUUlVOX0tJTkRfVU5TUEVDSUZJRUQQABIRCg1SVU5fS0lORF9GTE9XEAESEQoNUlVOX0tJTkRfVEFTSxACQkgKD2Rldi5mbG93c3Bhbi52MVABWiVmbG93c3Bhbi5kZXYvZ28vZmxvd3NwYW5wYjtmbG93c3BhbnBiqgILRmxvd3NwYW4uVjFiBnByb3RvMw", [file_flowspan_v1_artifact, file_flowspan_v1_code_location, file_flowspan_v1_log, file_flowspan_v1_payload, file_flowspan_v1_run_input, file_flowspan_v1_state, file_flowspan_v1_trace, file_flowspan_v1_verdict, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * The first frame from the client, which identifies its session. A session is one client process.
@@ -150,6 +150,26 @@ export type Hello = Message<"flowspan.v1.Hello"> & {
    * @generated from field: bool spans_by_service = 14;
    */
   spansByService: boolean;
+
+  /**
+   * Optional. Where this process sends its spans and logs by its own configuration; not set if it
+   * sends them where the service told it, or nowhere. The service sends the spans of crashed runs
+   * there, and, for a client without an OpenTelemetry SDK, all its spans and logs. A service that
+   * is not local does so only if its operator allows it. Each Hello of a session replaces it.
+   * Ignored by services without the capability "otlp_targets.v1".
+   *
+   * @generated from field: flowspan.v1.OtlpTarget otlp_target = 15;
+   */
+  otlpTarget?: OtlpTarget | undefined;
+
+  /**
+   * True to ask the service to export the logs of all runs of the session over OTLP, if a receiver
+   * of logs is known, because the client has no OpenTelemetry SDK. Ignored by services without the
+   * capability "service_logs.v1".
+   *
+   * @generated from field: bool logs_by_service = 16;
+   */
+  logsByService: boolean;
 };
 
 /**
@@ -212,7 +232,7 @@ export type Welcome = Message<"flowspan.v1.Welcome"> & {
 
   /**
    * The OTLP/gRPC endpoint for spans ("http://host:4317"). Empty if the service has none
-   * configured.
+   * configured, or one for HTTP: see otlp_target.
    *
    * @generated from field: string otlp_endpoint = 7;
    */
@@ -257,6 +277,22 @@ export type Welcome = Message<"flowspan.v1.Welcome"> & {
    * @generated from field: repeated flowspan.v1.Verdict verdicts = 12;
    */
   verdicts: Verdict[];
+
+  /**
+   * Where clients without a configuration of their own send spans and logs. Not set if the service
+   * has nothing configured. logs_url is set only if the operator wants the logs of runs exported.
+   *
+   * @generated from field: flowspan.v1.OtlpTarget otlp_target = 13;
+   */
+  otlpTarget?: OtlpTarget | undefined;
+
+  /**
+   * The address of a trace in the page of a trace viewer, with {trace_id} in place of the id:
+   * "http://localhost:16686/trace/{trace_id}". Empty if the service has none configured.
+   *
+   * @generated from field: string trace_url = 14;
+   */
+  traceUrl: string;
 };
 
 /**

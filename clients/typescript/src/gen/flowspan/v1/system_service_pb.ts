@@ -4,6 +4,8 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { OtlpTarget } from "./trace_pb.js";
+import { file_flowspan_v1_trace } from "./trace_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
@@ -12,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file flowspan/v1/system_service.proto.
  */
 export const file_flowspan_v1_system_service: GenFile = /*@__PURE__*/
-  fileDesc("CiBmbG93c3Bhbi92MS9zeXN0ZW1fc2VydmljZS5wcm90bxILZmxvd3NwYW4udjEiEAoOR2V0SW5mb1JlcXVlc3Qi8wUKD0dldEluZm9SZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEhYKDnNjaGVtYV92ZXJzaW9uGAIgASgJEhAKCGRhdGFiYXNlGAMgASgJEi4KCnN0YXJ0X3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3NlcnZlcl90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpwcm9jZXNzX2lkGAYgASgDEh8KF2Nvbm5lY3RlZF9zZXNzaW9uX2NvdW50GAcgASgDEiIKGmNvbW1pdHRlZF90cmFuc2l0aW9uX2NvdW50GAggASgDEhoKEnF1ZXVlZF9ldmVudF9jb3VudBgJIAEoAxIoCgVsZWFzZRgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIyCg9yZWNvbm5lY3RfZ3JhY2UYCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFQoNb3RscF9lbmRwb2ludBgMIAEoCRIUCgxjYXBhYmlsaXRpZXMYDSADKAkSGQoRbWF4X21lc3NhZ2VfYnl0ZXMYDiABKAMSGQoRZGF0YWJhc2VfbG9jYXRpb24YDyABKAkSGwoTZGF0YWJhc2Vfc2l6ZV9ieXRlcxgQIAEoAxIQCghsb2dfZmlsZRgRIAEoCRITCgtpc19lbWJlZGRlZBgSIAEoCBIvCgxpZGxlX3RpbWVvdXQYEyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMAoNbG9uZ2VzdF93cml0ZRgUIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI3ChRsb25nZXN0X3JlY2VudF93cml0ZRgVIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIYChBkYXRhYmFzZV9wcm9ibGVtGBYgASgJEhQKDGh0dHBfYWRkcmVzcxgXIAEoCTJaCg1TeXN0ZW1TZXJ2aWNlEkkKB0dldEluZm8SGy5mbG93c3Bhbi52MS5HZXRJbmZvUmVxdWVzdBocLmZsb3dzcGFuLnYxLkdldEluZm9SZXNwb25zZSIDkAIBQkgKD2Rldi5mbG93c3Bhbi52MVABWiVmbG93c3Bhbi5kZXYvZ28vZmxvd3NwYW5wYjtmbG93c3BhbnBiqgILRmxvd3NwYW4uVjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CiBmbG93c3Bhbi92MS9zeXN0ZW1fc2VydmljZS5wcm90bxILZmxvd3NwYW4udjEiEAoOR2V0SW5mb1JlcXVlc3QitAYKD0dldEluZm9SZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEhYKDnNjaGVtYV92ZXJzaW9uGAIgASgJEhAKCGRhdGFiYXNlGAMgASgJEi4KCnN0YXJ0X3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3NlcnZlcl90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpwcm9jZXNzX2lkGAYgASgDEh8KF2Nvbm5lY3RlZF9zZXNzaW9uX2NvdW50GAcgASgDEiIKGmNvbW1pdHRlZF90cmFuc2l0aW9uX2NvdW50GAggASgDEhoKEnF1ZXVlZF9ldmVudF9jb3VudBgJIAEoAxIoCgVsZWFzZRgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIyCg9yZWNvbm5lY3RfZ3JhY2UYCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFQoNb3RscF9lbmRwb2ludBgMIAEoCRIUCgxjYXBhYmlsaXRpZXMYDSADKAkSGQoRbWF4X21lc3NhZ2VfYnl0ZXMYDiABKAMSGQoRZGF0YWJhc2VfbG9jYXRpb24YDyABKAkSGwoTZGF0YWJhc2Vfc2l6ZV9ieXRlcxgQIAEoAxIQCghsb2dfZmlsZRgRIAEoCRITCgtpc19lbWJlZGRlZBgSIAEoCBIvCgxpZGxlX3RpbWVvdXQYEyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMAoNbG9uZ2VzdF93cml0ZRgUIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI3ChRsb25nZXN0X3JlY2VudF93cml0ZRgVIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIYChBkYXRhYmFzZV9wcm9ibGVtGBYgASgJEhQKDGh0dHBfYWRkcmVzcxgXIAEoCRIsCgtvdGxwX3RhcmdldBgYIAEoCzIXLmZsb3dzcGFuLnYxLk90bHBUYXJnZXQSEQoJdHJhY2VfdXJsGBkgASgJMloKDVN5c3RlbVNlcnZpY2USSQoHR2V0SW5mbxIbLmZsb3dzcGFuLnYxLkdldEluZm9SZXF1ZXN0GhwuZmxvd3NwYW4udjEuR2V0SW5mb1Jlc3BvbnNlIgOQAgFCSAoPZGV2LmZsb3dzcGFuLnYxUAFaJWZsb3dzcGFuLmRldi9nby9mbG93c3BhbnBiO2Zsb3dzcGFucGKqAgtGbG93c3Bhbi5WMWIGcHJvdG8z", [file_flowspan_v1_trace, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Request for GetInfo.
@@ -202,6 +204,21 @@ export type GetInfoResponse = Message<"flowspan.v1.GetInfoResponse"> & {
    * @generated from field: string http_address = 23;
    */
   httpAddress: string;
+
+  /**
+   * Where clients without a configuration of their own send spans and logs. Not set without one.
+   *
+   * @generated from field: flowspan.v1.OtlpTarget otlp_target = 24;
+   */
+  otlpTarget?: OtlpTarget | undefined;
+
+  /**
+   * The address of a trace in the page of a trace viewer, with {trace_id} in place of the id. Empty
+   * if none is configured.
+   *
+   * @generated from field: string trace_url = 25;
+   */
+  traceUrl: string;
 };
 
 /**

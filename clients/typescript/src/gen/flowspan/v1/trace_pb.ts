@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file flowspan/v1/trace.proto.
  */
 export const file_flowspan_v1_trace: GenFile = /*@__PURE__*/
-  fileDesc("ChdmbG93c3Bhbi92MS90cmFjZS5wcm90bxILZmxvd3NwYW4udjEibAoMVHJhY2VDb250ZXh0EhMKC3RyYWNlcGFyZW50GAEgASgJEhIKCnRyYWNlc3RhdGUYAiABKAkSFgoOcGFyZW50X3NwYW5faWQYAyABKAkSGwoTZXhwb3J0ZWRfYnlfc2VydmljZRgEIAEoCEJICg9kZXYuZmxvd3NwYW4udjFQAVolZmxvd3NwYW4uZGV2L2dvL2Zsb3dzcGFucGI7Zmxvd3NwYW5wYqoCC0Zsb3dzcGFuLlYxYgZwcm90bzM");
+  fileDesc("ChdmbG93c3Bhbi92MS90cmFjZS5wcm90bxILZmxvd3NwYW4udjEibAoMVHJhY2VDb250ZXh0EhMKC3RyYWNlcGFyZW50GAEgASgJEhIKCnRyYWNlc3RhdGUYAiABKAkSFgoOcGFyZW50X3NwYW5faWQYAyABKAkSGwoTZXhwb3J0ZWRfYnlfc2VydmljZRgEIAEoCCJECgpPdGxwVGFyZ2V0EhAKCHByb3RvY29sGAEgASgJEhIKCnRyYWNlc191cmwYAiABKAkSEAoIbG9nc191cmwYAyABKAlCSAoPZGV2LmZsb3dzcGFuLnYxUAFaJWZsb3dzcGFuLmRldi9nby9mbG93c3BhbnBiO2Zsb3dzcGFucGKqAgtGbG93c3Bhbi5WMWIGcHJvdG8z");
 
 /**
  * The OpenTelemetry context of a run. The client that creates the run chooses the ids, so the
@@ -65,4 +65,42 @@ export type TraceContext = Message<"flowspan.v1.TraceContext"> & {
  */
 export const TraceContextSchema: GenMessage<TraceContext> = /*@__PURE__*/
   messageDesc(file_flowspan_v1_trace, 0);
+
+/**
+ * A receiver of OpenTelemetry data, and how to reach it. It has no credentials: the service sends
+ * the headers and certificates of its own environment, and only to its own receiver.
+ *
+ * @generated from message flowspan.v1.OtlpTarget
+ */
+export type OtlpTarget = Message<"flowspan.v1.OtlpTarget"> & {
+  /**
+   * "grpc" or "http/protobuf". Empty for "grpc".
+   *
+   * @generated from field: string protocol = 1;
+   */
+  protocol: string;
+
+  /**
+   * The receiver of spans. For gRPC its scheme and authority ("http://host:4317"), for HTTP the
+   * whole URL ("http://host:4318/v1/traces"). At most 1 KiB, without user, password, query and
+   * fragment. Empty for none.
+   *
+   * @generated from field: string traces_url = 2;
+   */
+  tracesUrl: string;
+
+  /**
+   * The receiver of logs, in the same form ("http://host:4318/v1/logs"). Empty for none.
+   *
+   * @generated from field: string logs_url = 3;
+   */
+  logsUrl: string;
+};
+
+/**
+ * Describes the message flowspan.v1.OtlpTarget.
+ * Use `create(OtlpTargetSchema)` to create a new message.
+ */
+export const OtlpTargetSchema: GenMessage<OtlpTarget> = /*@__PURE__*/
+  messageDesc(file_flowspan_v1_trace, 1);
 
