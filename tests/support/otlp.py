@@ -1,11 +1,14 @@
-"""An OTLP receiver for tests: the collector's TraceService, which keeps all spans."""
+"""OTLP receivers for tests, over gRPC and HTTP, which keep all spans."""
 
 from __future__ import annotations
 
+import gzip
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -21,12 +24,14 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
+    from typing import Self
 
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 WAIT_S = 60.0
 POLL_S = 0.02
+TRACES_PATH = "/v1/traces"
 ERROR = 2
 """The status code of a failed span."""
 
@@ -47,6 +52,8 @@ class ReceivedSpan:
     events: list[tuple[str, int, dict[str, Any]]]
     service_name: str
     scope: str
+    resource: dict[str, Any] = field(default_factory=dict)
+    """The attributes of the resource, the service's name among them."""
     trace_state: str = ""
     links: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """The ids of the linked spans, and the attributes of the links."""
@@ -63,23 +70,66 @@ class ReceivedSpan:
 
 
 @dataclass
-class OtlpReceiver(TraceServiceServicer):
-    """A TraceService on a free loopback port; use it as a context manager.
+class ReceivedSpans:
+    """The spans that a receiver has got.
 
     Attributes:
         spans: All received spans, in order of arrival.
-        metadata: The metadata of each request.
+        metadata: The metadata or headers of each request, by lower-case name.
+    """
+
+    spans: list[ReceivedSpan] = field(default_factory=list)
+    metadata: list[dict[str, str]] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def keep(self, request: ExportTraceServiceRequest, metadata: dict[str, str]) -> None:
+        """Keep the spans of a request."""
+        received = list(spans_of(request))
+        with self._lock:
+            self.metadata.append(metadata)
+            self.spans += received
+
+    def named(self, name: str) -> list[ReceivedSpan]:
+        """Return the spans of a name by start time."""
+        return sorted((s for s in list(self.spans) if s.name == name), key=lambda s: s.start_ns)
+
+    def one(self, name: str) -> ReceivedSpan:
+        """Return the only span of a name."""
+        found = self.named(name)
+        assert len(found) == 1, f"{len(found)} spans named {name!r} among {self.names}"
+        return found[0]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all spans."""
+        return [span.name for span in list(self.spans)]
+
+    def wait_for(
+        self,
+        condition: Callable[[Sequence[ReceivedSpan]], bool],
+        what: str,
+        timeout_s: float = WAIT_S,
+    ) -> None:
+        """Wait until the spans meet a condition; on timeout, fail and name `what` is missing."""
+        deadline = time.monotonic() + timeout_s
+        while not condition(list(self.spans)):
+            assert time.monotonic() < deadline, f"no {what} among the spans {self.names}"
+            time.sleep(POLL_S)
+
+
+@dataclass
+class OtlpReceiver(ReceivedSpans, TraceServiceServicer):
+    """A TraceService on a free loopback port; use it as a context manager.
+
+    Attributes:
         answer: Called with each request before it is stored; may abort it through its context.
         port: The port it listens on.
         tls: Its certificate and key; clients must present the same certificate. None without TLS.
     """
 
-    spans: list[ReceivedSpan] = field(default_factory=list)
-    metadata: list[dict[str, str]] = field(default_factory=list)
     answer: Callable[[ExportTraceServiceRequest, grpc.ServicerContext], None] | None = None
     port: int = 0
     tls: tuple[bytes, bytes] | None = None
-    _lock: threading.Lock = field(default_factory=threading.Lock)
     _server: grpc.Server | None = None
 
     def __enter__(self) -> OtlpReceiver:
@@ -125,38 +175,92 @@ class OtlpReceiver(TraceServiceServicer):
         """Store the spans of a request."""
         if self.answer is not None:
             self.answer(request, context)
-        received = list(spans_of(request))
-        with self._lock:
-            self.metadata.append({key: str(value) for key, value in context.invocation_metadata()})
-            self.spans += received
+        pairs = context.invocation_metadata()
+        self.keep(request, {key: str(value) for key, value in pairs})
         return ExportTraceServiceResponse()
 
-    def named(self, name: str) -> list[ReceivedSpan]:
-        """Return the spans of a name by start time."""
-        return sorted((s for s in list(self.spans) if s.name == name), key=lambda s: s.start_ns)
 
-    def one(self, name: str) -> ReceivedSpan:
-        """Return the only span of a name."""
-        found = self.named(name)
-        assert len(found) == 1, f"{len(found)} spans named {name!r} among {self.names}"
-        return found[0]
+@dataclass
+class HttpOtlpReceiver(ReceivedSpans):
+    """A receiver over HTTP on a free loopback port; use it as a context manager.
+
+    Attributes:
+        bodies: The path and the uncompressed body of each request, in order of arrival; those of
+            logs and metrics, too.
+        status: The status of each answer; of others than 200, nothing is kept.
+        port: The port it listens on.
+    """
+
+    bodies: list[tuple[str, bytes]] = field(default_factory=list)
+    status: int = HTTPStatus.OK
+    port: int = 0
+    _server: ThreadingHTTPServer | None = None
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        """Start the server; after a stop, on the same port."""
+        server = _HttpServer(("127.0.0.1", self.port), _handler_for(self))
+        self.port = server.server_address[1]
+        self._thread = threading.Thread(target=server.serve_forever, args=(POLL_S,), daemon=True)
+        self._thread.start()
+        self._server = server
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop the server."""
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop listening; what was received stays."""
+        if self._server is not None and self._thread is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join()
+            self._server = None
 
     @property
-    def names(self) -> list[str]:
-        """The names of all spans."""
-        return [span.name for span in list(self.spans)]
+    def endpoint(self) -> str:
+        """The address, as OTEL_EXPORTER_OTLP_ENDPOINT expects it."""
+        return f"http://127.0.0.1:{self.port}"
 
-    def wait_for(
-        self,
-        condition: Callable[[Sequence[ReceivedSpan]], bool],
-        what: str,
-        timeout_s: float = WAIT_S,
-    ) -> None:
-        """Wait until the spans meet a condition; on timeout, fail and name `what` is missing."""
-        deadline = time.monotonic() + timeout_s
-        while not condition(list(self.spans)):
-            assert time.monotonic() < deadline, f"no {what} among the spans {self.names}"
-            time.sleep(POLL_S)
+    def receive(self, path: str, body: bytes, headers: dict[str, str]) -> None:
+        """Keep a request."""
+        with self._lock:
+            self.bodies.append((path, body))
+        if path == TRACES_PATH:
+            self.keep(ExportTraceServiceRequest.FromString(body), headers)
+
+
+class _HttpServer(ThreadingHTTPServer):
+    """A server whose connections end with it: clients keep them open."""
+
+    daemon_threads = True
+
+
+def _handler_for(receiver: HttpOtlpReceiver) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", "0")))
+            if self.headers.get("content-encoding") == "gzip":
+                body = gzip.decompress(body)
+            status = receiver.status
+            if status == HTTPStatus.OK:
+                headers = {key.lower(): value for key, value in self.headers.items()}
+                receiver.receive(self.path, body, headers)
+            self.send_response(status)
+            self.send_header("content-type", "application/x-protobuf")
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Stay silent."""
+
+    return Handler
 
 
 def spans_of(request: ExportTraceServiceRequest) -> Iterator[ReceivedSpan]:
@@ -165,10 +269,10 @@ def spans_of(request: ExportTraceServiceRequest) -> Iterator[ReceivedSpan]:
         resource = _attributes(resource_spans.resource.attributes)
         for scope_spans in resource_spans.scope_spans:
             for span in scope_spans.spans:
-                yield _received(span, str(resource.get("service.name", "")), scope_spans.scope.name)
+                yield _received(span, resource, scope_spans.scope.name)
 
 
-def _received(span: Span, service_name: str, scope: str) -> ReceivedSpan:
+def _received(span: Span, resource: dict[str, Any], scope: str) -> ReceivedSpan:
     return ReceivedSpan(
         name=span.name,
         trace_id=span.trace_id.hex(),
@@ -180,8 +284,9 @@ def _received(span: Span, service_name: str, scope: str) -> ReceivedSpan:
         status_message=span.status.message,
         attributes=_attributes(span.attributes),
         events=[(e.name, e.time_unix_nano, _attributes(e.attributes)) for e in span.events],
-        service_name=service_name,
+        service_name=str(resource.get("service.name", "")),
         scope=scope,
+        resource=resource,
         trace_state=span.trace_state,
         links=[(link.span_id.hex(), _attributes(link.attributes)) for link in span.links],
     )
