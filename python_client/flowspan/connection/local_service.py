@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from flowspan import clock
 from flowspan.connection.access import Access
 from flowspan.connection.address import is_reachable, parse_address
-from flowspan.core.run_context import VARIABLE
+from flowspan.connection.service_environment import service_environment
 from flowspan.exceptions import ConfigError, LocalServiceError
 from flowspan.private_files import open_file, own_home
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 START_TIMEOUT_S = 15.0
 _POLL_S = 0.02
 _LOG_LINES = 12
-_NOT_INHERITED = frozenset({VARIABLE, "TRACEPARENT", "TRACESTATE"})
 
 _open_locks: set[int] = set()
 _children: set[int] = set()
@@ -125,8 +124,7 @@ def _start(config: Config) -> Address:
             close_fds=True,
             start_new_session=True,
             cwd=config.home,
-            # It outlives the run that started it, and belongs to no trace.
-            env={name: text for name, text in os.environ.items() if name not in _NOT_INHERITED},
+            env=service_environment(os.environ),
         )
     deadline = clock.monotonic() + START_TIMEOUT_S
     while clock.monotonic() < deadline:

@@ -77,20 +77,23 @@ def _stream_handler(method: Method, dispatcher: Dispatcher) -> Any:
 
 
 def _frames_handler(method: Method, dispatcher: Dispatcher) -> Any:
-    async def call(request: Any, context: Context) -> None:
+    # An async generator, not a coroutine that writes to the context: gRPC accepts both, but
+    # interceptors, such as OpenTelemetry's instrumentation, iterate every method with a stream of
+    # responses.
+    async def call(_: Any, context: Context) -> AsyncIterator[bytes]:
         frames = Frames(context)
         try:
             stream = dispatcher.stream(method, frames, _call_of(context))
             async with aclosing(stream) as responses:
                 async for response in responses:
-                    await context.write(response)
+                    yield response
             return
         except Exception as raised:  # noqa: BLE001 - every error becomes a status
             error = raised
         try:
             await end_with(method.path, error, context)
         finally:
-            del request, context, error, frames  # see end_with
+            del _, context, error, frames  # see end_with
 
     return call
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1.health import SERVICE_NAME as HEALTH_NAME
 
 from flowspan_service.api.dispatcher import Dispatcher
 from flowspan_service.api.services import SERVICE_NAMES, services
@@ -15,6 +16,7 @@ from flowspan_service.process.errors import ListenError
 from flowspan_service.process.private_files import make_folder
 from flowspan_service.process.sockets import check_port, is_answered, owner_only
 from flowspan_service.transports.grpc.handlers import service_handler
+from flowspan_service.transports.grpc.health import HealthServicer
 from flowspan_service.transports.grpc.options import server_options
 from flowspan_service.transports.grpc.reflection import add_reflection
 
@@ -36,7 +38,7 @@ class Server:
     def __init__(self, backend: Backend, tls: ServerTls | None = None) -> None:
         self._backend = backend
         self._tls = tls
-        self.health = health.aio.HealthServicer()
+        self.health = HealthServicer(SERVICE_NAMES)
         self._server = grpc.aio.server(options=server_options(backend.terms.lease_us))
         dispatcher = Dispatcher(backend)
         self._server.add_generic_rpc_handlers(
@@ -46,7 +48,7 @@ class Server:
             )
         )
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
-        add_reflection(self._server, (*SERVICE_NAMES, health.SERVICE_NAME), backend.readers)
+        add_reflection(self._server, (*SERVICE_NAMES, HEALTH_NAME), backend.readers)
 
     def listen(self, host: str, port: int) -> int:
         """Listen on a TCP port; return its number (0 asks for any that is free).
@@ -86,29 +88,23 @@ class Server:
 
     async def start(self) -> None:
         """Start to answer calls."""
-        await self._set_health(is_serving=True)
+        self.health.set(is_serving=True)
         await self._server.start()
 
     async def set_problem(self, problem: str) -> None:
         """Set the reason why the database cannot be used; empty if it can."""
         self._backend.activity.database_problem = problem
-        await self._set_health(is_serving=not problem)
+        self.health.set(is_serving=not problem)
 
     async def stop(self, *, grace_s: float) -> None:
         """Stop: drain the streams, ack the accepted events, and end the calls after the grace."""
-        await self.health.enter_graceful_shutdown()
+        self.health.stop()
         self._backend.stopping.set()
         self._backend.notifier.wake()
         self._backend.command_watches.wake_all()
         for connection in self._backend.connections:
             connection.drain()
         await self._server.stop(grace_s)
-
-    async def _set_health(self, *, is_serving: bool) -> None:
-        states = health_pb2.HealthCheckResponse
-        status = states.SERVING if is_serving else states.NOT_SERVING
-        for name in ("", *SERVICE_NAMES):
-            await self.health.set(name, status)
 
 
 def credentials(tls: ServerTls) -> grpc.ServerCredentials:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -45,9 +46,6 @@ class FakeContext:
     async def send_initial_metadata(self, metadata: Any) -> None:
         assert metadata == ()
         self.headers_at.append(len(self.written))
-
-    async def write(self, message: bytes) -> None:
-        self.written.append(message)
 
     async def abort(self, code: Any, details: str, *, trailing_metadata: Any) -> None:
         self.aborted = (code, details, dict(trailing_metadata))
@@ -114,11 +112,24 @@ def test_the_headers_of_a_stream_come_before_its_first_answer() -> None:
     assert context.headers_at == [0]
 
 
+async def answers(made: Any, context: FakeContext) -> None:
+    """Iterate a stream of frames, as interceptors and gRPC do."""
+    async for each in made.stream_stream(None, context):
+        context.written.append(each)
+
+
 def test_frames_are_read_until_the_end_of_the_stream() -> None:
     context = FakeContext(b"1", b"2")
     made = handler(FakeDispatcher(), takes_frames=True, is_stream=True)
-    asyncio.run(made.stream_stream(None, context))
+    asyncio.run(answers(made, context))
     assert context.written == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("kind", ["unary_stream", "stream_stream"])
+def test_methods_with_streams_of_answers_are_generators(kind: str) -> None:
+    """Interceptors, such as OpenTelemetry's, iterate all of them."""
+    made = handler(FakeDispatcher(), takes_frames=kind == "stream_stream", is_stream=True)
+    assert inspect.isasyncgenfunction(getattr(made, kind))
 
 
 @pytest.mark.parametrize(
@@ -142,6 +153,6 @@ def test_an_error_of_a_stream_comes_after_its_answers() -> None:
     context = FakeContext(b"1")
     made = handler(FakeDispatcher(NotFoundError("gone")), takes_frames=True, is_stream=True)
     with pytest.raises(AbortedError):
-        asyncio.run(made.stream_stream(None, context))
+        asyncio.run(answers(made, context))
     assert context.written == [b"1"]
     assert context.aborted[0] is grpc.StatusCode.NOT_FOUND
