@@ -21,7 +21,14 @@ from flowspan.core.run import current_run
 from flowspan.core.values.inspection import exact_text
 from flowspan.logging import uncaught
 from flowspan.logging.console import is_stderr, write_line
-from flowspan.logging.loggers import FLOW_RUNS, TASK_RUNS, enable
+from flowspan.logging.loggers import (
+    FLOW_RUNS,
+    TASK_RUNS,
+    enable,
+    name_runs_in_records,
+    stop_naming_runs,
+)
+from flowspan.logging.record_facts import AMBIENT, facts_of, is_copy, set_facts
 from flowspan.logging.root_level import RootLevel
 from flowspan.logging.run_notes import Notes
 from flowspan.logging.user_code import is_of_library
@@ -39,13 +46,6 @@ _INTERNAL = ("flowspan.", "grpc.", "opentelemetry.")
 _INTERNAL_NAMES = frozenset(name.rstrip(".") for name in _INTERNAL)
 _PACKAGE = logging.getLogger("flowspan")
 _NS_PER_S = 1_000_000_000
-_REPORTED = "flowspan_reported"
-IDS = "flowspan_ids"
-"""The attribute of a record with its trace id and span id."""
-PRINTED = "flowspan_printed"
-"""The attribute of a record of a print, which is stored and shown separately."""
-STORED = "flowspan_stored"
-"""The attribute of a record with the text to report, if it is longer than the shown text."""
 
 
 class ReportHandler(logging.Handler):
@@ -61,15 +61,16 @@ class ReportHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Report a record if it comes from a run and not from a library."""
-        if self.emit_event is None or hasattr(record, _REPORTED) or hasattr(record, PRINTED):
+        facts = facts_of(record) or AMBIENT
+        if self.emit_event is None or facts.is_reported or facts.is_printed:
             return
         run = captured_run_of(record)
         if run is None:
             return
-        setattr(record, _REPORTED, True)  # an extra logger may pass it on to the root logger
-        message = getattr(record, STORED, None)
+        # An extra logger may pass it on to the root logger.
+        set_facts(record, facts._replace(is_reported=True))
         try:
-            message = message or exact_text(self.format(record))
+            message = facts.stored or exact_text(self.format(record))
         except Exception:  # noqa: BLE001 - the record's arguments are user code
             self.handleError(record)
             return
@@ -82,7 +83,6 @@ class ReportHandler(logging.Handler):
             else clock.of_wall_ns(int(record.created * _NS_PER_S)),
             record.name,
             message,
-            getattr(record, IDS, None),
         )
 
 
@@ -106,7 +106,7 @@ class ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a record."""
-        if hasattr(record, PRINTED):
+        if (facts_of(record) or AMBIENT).is_printed:
             return
         for _ in other_handlers(record.name):
             return
@@ -166,6 +166,7 @@ def install(
         FLOW_RUNS.setLevel(number)
         TASK_RUNS.setLevel(number)
         _root_level.lower(number)
+        name_runs_in_records()
         uncaught.watch()
         for name in extra_loggers:
             logger = logging.getLogger(name)
@@ -216,6 +217,7 @@ def uninstall() -> None:
     _root_level.restore()
     _root_level.forget()
     _notes.reset()
+    stop_naming_runs()
     uncaught.unwatch()
 
 
@@ -272,14 +274,18 @@ def run_of(record: logging.LogRecord) -> Run | None:
     is_internal = name.startswith(_INTERNAL) or name in _INTERNAL_NAMES
     if is_internal and not name.startswith(_USERS):
         return None
-    run: Run | None = getattr(record, "flowspan_run", None)
-    return run if run is not None else current_run.get()
+    facts = facts_of(record)
+    if facts is not None and facts.run is not None:
+        return facts.run
+    return None if is_copy(record) else current_run.get()
 
 
 def captured_run_of(record: logging.LogRecord) -> Run | None:
     """Return the run that captures a record; None for libraries, except extra loggers."""
     run = run_of(record)
-    if run is None or hasattr(record, "flowspan_run") or record.name.startswith(_USERS):
+    if run is None or record.name.startswith(_USERS):
+        return run
+    if (facts_of(record) or AMBIENT).run is not None:
         return run
     if is_of_library(record, run) and not _is_extra(record.name):
         return None
@@ -304,7 +310,7 @@ def _is_on_stderr(logger: logging.Logger, level: int) -> bool:
     return any(is_stderr(handler) and level >= handler.level for handler in others)
 
 
-_notes = Notes(_is_on_stderr, report_text, stored=STORED, ids=IDS, reported=_REPORTED)
+_notes = Notes(_is_on_stderr, report_text)
 note = _notes.note
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from flowspan.logging.record_facts import AMBIENT, facts_of
 from flowspan.logging.terminal import (
     DIM,
     LEVELS,
@@ -20,9 +21,6 @@ from flowspan.logging.terminal import (
 
 if TYPE_CHECKING:
     from flowspan.core.run import Run
-
-STATE_NAME = "flowspan_state_name"
-"""The attribute of records about the end of a run: the name of its state, for colouring."""
 
 
 def console_line(run: Run, record: logging.LogRecord, message: str, *, coloured: bool) -> str:
@@ -38,7 +36,7 @@ def console_line(run: Run, record: logging.LogRecord, message: str, *, coloured:
     kind = "Flow" if run.definition.is_flow else "Task"
     level = painted(f"{record.levelname:<8}", LEVELS.get(record.levelname), coloured=coloured)
     message = cleaned(message)
-    state = getattr(record, STATE_NAME, "")
+    state = (facts_of(record) or AMBIENT).state_name
     if state and message.startswith(state):
         word = painted(state, STATES.get(state), coloured=coloured)
         message = word + message[len(state) :]

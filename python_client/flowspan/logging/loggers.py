@@ -1,4 +1,4 @@
-"""The two loggers of runs, and the attributes of their records.
+"""The two loggers of runs, and the attributes of the records that are made in runs.
 
 Prefect's module of this name has `get_run_logger` and similar functions, so they are available here
 as well.
@@ -7,13 +7,75 @@ as well.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
+
+from flowspan.core.run import current_run
+from flowspan.logging.record_facts import AMBIENT, FACTS, Facts, facts_of, names_of, set_facts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flowspan.core.run import Run
 
-FLOW_RUNS = logging.getLogger("flowspan.flow_runs")
-TASK_RUNS = logging.getLogger("flowspan.task_runs")
+
+class _LoggerOfRuns(logging.Logger):
+    """The part of the loggers of runs that keeps objects out of their records."""
+
+    def makeRecord(self, *args: Any, **kwargs: Any) -> logging.LogRecord:  # noqa: N802 - as in logging
+        """Make a record; the facts in `extra` are kept beside it."""
+        bound = list(args)
+        extra = (kwargs.get("extra") if len(bound) <= _EXTRA else bound[_EXTRA]) or {}
+        facts = extra.get(FACTS)
+        if facts is None or facts.run is None:
+            return super().makeRecord(*args, **kwargs)
+        extra = {key: value for key, value in extra.items() if key != FACTS}
+        if len(bound) <= _EXTRA:
+            kwargs["extra"] = extra
+        else:
+            bound[_EXTRA] = extra
+        record = super().makeRecord(*bound, **kwargs)
+        vars(record).update(names_of(facts.run))
+        set_facts(record, facts)
+        return record
+
+    def handle(self, record: logging.LogRecord) -> None:
+        """Pass a record to the handlers, in the span of its run."""
+        facts = facts_of(record) or AMBIENT
+        run = facts.run
+        if run is None or run.span is None or (_is_current(run) and not facts.is_note):
+            super().handle(record)
+            return
+        span = run.span
+        token = span.enter()
+        try:
+            super().handle(record)
+        finally:
+            span.leave(token)
+
+    def getChild(self, suffix: str) -> _LoggerOfRuns:  # noqa: N802 - as in logging
+        """Return the logger with a longer name, which is a logger of runs as well."""
+        return _of_runs(super().getChild(suffix))
+
+
+_EXTRA = 8
+"""The position of `extra` among the arguments of `Logger.makeRecord`."""
+
+
+def _is_current(run: Run) -> bool:
+    current = current_run.get()
+    return current is not None and current.original is run.original
+
+
+def _of_runs(logger: logging.Logger) -> _LoggerOfRuns:
+    """Make a logger one of runs; the program may have set another class of loggers."""
+    if not isinstance(logger, _LoggerOfRuns):
+        kind = type(logger)
+        logger.__class__ = type(kind.__name__, (_LoggerOfRuns, kind), {})
+    return cast("_LoggerOfRuns", logger)
+
+
+FLOW_RUNS = _of_runs(logging.getLogger("flowspan.flow_runs"))
+TASK_RUNS = _of_runs(logging.getLogger("flowspan.task_runs"))
 
 _silenced_by = 0
 """Number of `silence` calls that were not undone."""
@@ -44,10 +106,15 @@ def logger_of(run: Run) -> logging.Logger:
     return FLOW_RUNS if run.definition.is_flow else TASK_RUNS
 
 
-def extra_of(run: Run) -> dict[str, object]:
-    """Return the attributes of a run's log records."""
+def extra_of(run: Run, facts: Facts | None = None) -> dict[str, object]:
+    """Return the `extra` of a run's log records: attributes for formatters, and the facts.
+
+    Args:
+        run: The run.
+        facts: The facts; those of a line of the run's logger by default.
+    """
     extra: dict[str, object] = {
-        "flowspan_run": run,
+        FACTS: facts or Facts(run),
         "run_id": run.record.id,
         "run_name": run.record.run_name,
         "flow_run_id": None,
@@ -64,6 +131,41 @@ def extra_of(run: Run) -> dict[str, object]:
         extra["flow_run_name"] = flow_run.record.run_name
         extra["flow_name"] = flow_run.definition.name
     return extra
+
+
+class RecordFactory:
+    """The factory of log records that names the current run in each of them.
+
+    Args:
+        factory: The factory that makes the records.
+    """
+
+    def __init__(self, factory: Callable[..., logging.LogRecord]) -> None:
+        self.factory = factory
+
+    def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
+        """Make a record."""
+        record = self.factory(*args, **kwargs)
+        run = current_run.get()
+        # `logging.makeLogRecord` copies a record, and passes no name.
+        if run is not None and record.name is not None:
+            vars(record).update(names_of(run))
+            set_facts(record, AMBIENT)
+        return record
+
+
+def name_runs_in_records() -> None:
+    """Install the factory, on top of the one that the program has set."""
+    factory = logging.getLogRecordFactory()
+    if not isinstance(factory, RecordFactory):
+        logging.setLogRecordFactory(RecordFactory(factory))
+
+
+def stop_naming_runs() -> None:
+    """Restore the factory of the program, unless it has set another one on top since."""
+    factory = logging.getLogRecordFactory()
+    if isinstance(factory, RecordFactory):
+        logging.setLogRecordFactory(factory.factory)
 
 
 _ELSEWHERE = ("disable_run_logger", "get_logger", "get_run_logger")

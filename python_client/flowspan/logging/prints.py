@@ -13,9 +13,10 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.run import current_run
-from flowspan.logging.capture import PRINTED, other_handlers, report_text
+from flowspan.logging.capture import other_handlers, report_text
 from flowspan.logging.console import is_on_console
 from flowspan.logging.loggers import extra_of, logger_of
+from flowspan.logging.record_facts import Facts
 
 if TYPE_CHECKING:
     from flowspan.core.run import Run
@@ -62,7 +63,7 @@ def _print(*args: Any, **kwargs: Any) -> None:
     if handlers:
         token = _is_logging.set(True)
         try:
-            extra = {**extra_of(run), PRINTED: True}
+            extra = extra_of(run, Facts(run, is_printed=True))
             logger_of(run).info(text, extra=extra, stacklevel=2)
         finally:
             _is_logging.reset(token)

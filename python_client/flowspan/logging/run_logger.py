@@ -24,7 +24,7 @@ class RunLogger(logging.LoggerAdapter[logging.Logger]):
 
     Records have these attributes for formatters: `flow_run_id`, `flow_run_name`, `flow_name` (None
     outside of flows), for task runs also `task_run_id`, `task_run_name`, `task_name`, and for both
-    `run_id` and `run_name`.
+    `run_id` and `run_name`; and those of all records in runs (docs/logging.md).
     """
 
     def process(

@@ -19,8 +19,8 @@ from flowspan.core.failures import failure_info, summary, whole_trace
 from flowspan.core.states import CANCELLED, TERMINAL_TYPES, State
 from flowspan.core.values.inspection import encodable, is_instance
 from flowspan.exceptions import TerminationSignal
-from flowspan.logging.console import STATE_NAME
 from flowspan.logging.loggers import extra_of, logger_of
+from flowspan.logging.record_facts import Facts
 from flowspan.logging.repeated_lines import Folding, Line, cancelled_words
 from flowspan.logging.shown_tracebacks import first_line, last_line, trace_to_show
 from flowspan.logging.user_code import user_callers
@@ -44,23 +44,15 @@ class Notes:
     Args:
         is_on_stderr: Returns True if a logger's records of a level appear on standard error.
         report_text: Reports a text of a run: (run, level, logger, message, ids).
-        stored: The record attribute for the text to store in place of the shown one.
-        ids: The record attribute for the trace id and span id.
-        reported: The record attribute for records that must not be reported.
     """
 
     def __init__(
         self,
         is_on_stderr: Callable[[logging.Logger, int], bool],
         report_text: Callable[..., None],
-        *,
-        stored: str,
-        ids: str,
-        reported: str,
     ) -> None:
         self._is_on_stderr = is_on_stderr
         self._report_text = report_text
-        self._stored, self._ids, self._reported = stored, ids, reported
         self.reset()
 
     def reset(self) -> None:
@@ -101,9 +93,7 @@ class Notes:
             self._report_text(run, level, logger.name, stored, ids)
             return
         trace = self._trace(run, logger, level, cause)
-        extra = {**extra_of(run), self._ids: ids, self._stored: stored}
-        if state is not None:
-            extra[STATE_NAME] = state.name
+        extra = extra_of(run, Facts(run, stored, "" if state is None else state.name, is_note=True))
         if not _log(logger, level, f"{shown}\n{trace}" if trace else shown, extra):
             self._report_text(run, level, logger.name, stored, ids)
 
@@ -128,7 +118,7 @@ class Notes:
     def _show(self, run: Run, level: int, message: str) -> None:
         logger = logger_of(run)
         if logger.isEnabledFor(level):
-            _log(logger, level, message, {**extra_of(run), self._reported: True})
+            _log(logger, level, message, extra_of(run, Facts(run, is_note=True, is_reported=True)))
 
 
 def _log(logger: logging.Logger, level: int, message: str, extra: dict[str, Any]) -> bool:

@@ -18,6 +18,7 @@ from tests.support.run_logs import alone, said
 
 from flowspan import flow, task
 from flowspan.logging.console import is_on_console
+from flowspan.logging.record_facts import AMBIENT, facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +35,7 @@ class Kept(logging.Handler):
         self.records: list[logging.LogRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        if hasattr(record, "flowspan_printed"):
+        if (facts_of(record) or AMBIENT).is_printed:
             self.records.append(record)
 
     @property

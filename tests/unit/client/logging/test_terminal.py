@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from flowspan.logging.console import STATE_NAME, console_line, write_line
+from flowspan.logging.console import console_line, write_line
+from flowspan.logging.record_facts import Facts, set_facts
 from flowspan.logging.terminal import cleaned, is_coloured, painted
 
 
@@ -76,7 +77,8 @@ def test_a_stream_that_is_none_is_not_coloured() -> None:
 
 
 def test_a_coloured_line_says_the_same() -> None:
-    made = record(logging.ERROR, **{STATE_NAME: "Failed"})
+    made = record(logging.ERROR)
+    set_facts(made, Facts(run(), state_name="Failed"))
     plain = console_line(run(), made, "Failed after 1 s.", coloured=False)
     coloured = console_line(run(), made, "Failed after 1 s.", coloured=True)
     assert "\x1b" not in plain
