@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from flowspan.core.limits import MAX_PREVIEW_BYTES
 from flowspan.core.result_options import SERIALIZER_NAMES
 from flowspan.core.run_context import VARIABLE, member_of
+from flowspan.core.trace_urls import check_trace_url
 from flowspan.exceptions import ConfigError
 from flowspan.home import expand, find_home
 from flowspan.profiles import read_profiles
@@ -70,6 +71,8 @@ class Config:
             compressed/json.
         tracing: False disables spans; None (auto) enables them if their receiver is known.
         otlp_endpoint: An OTLP/gRPC endpoint for spans; the standard OTEL_* variables override it.
+        trace_url: The address of a trace in the page of a trace viewer, with ``{trace_id}`` in
+            place of the id; by default what the service says.
         spool_max_bytes: Maximum size of the spool while the service is unreachable.
         flush_timeout_s: Time without an answer from the service, at the end of a top-level flow,
             after which unacknowledged events are spooled and the flow returns.
@@ -104,6 +107,7 @@ class Config:
     results_serializer: str = "pickle"
     tracing: bool | None = None
     otlp_endpoint: str | None = None
+    trace_url: str | None = None
     spool_max_bytes: int = 1 << 30
     flush_timeout_s: float = 10.0
     task_runner_thread_pool_max_workers: int | None = None
@@ -378,6 +382,7 @@ _CONVERTERS: dict[str, Callable[[str], object]] = {
     "results_serializer": _serializer,
     "tracing": _boolean_or_auto,
     "otlp_endpoint": str,
+    "trace_url": check_trace_url,
     "spool_max_bytes": _size,
     "flush_timeout_s": _seconds,
     "task_runner_thread_pool_max_workers": _count,

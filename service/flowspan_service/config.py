@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
+from flowspan_service.domain.trace_urls import check_trace_url
 from flowspan_service.process.plain_text import clean
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class Config:
         is_embedded: True if a client library started the service, not a person.
         idle_timeout_s: The time without clients after which the service exits; None for never.
         otlp_endpoint: The OTLP receiver for spans of the service and its clients; empty for none.
+        trace_url: The address of a trace in the page of a trace viewer, with ``{trace_id}`` in
+            place of the id; empty for none.
         lease_s: The time that a session lives after its last frame.
         grace_s: The time that a session lives after its connection broke.
         tls_cert: The certificate for the TCP ports, in PEM; None for no TLS.
@@ -88,6 +91,7 @@ class Config:
     grace_s: float
     log_level: str
     log_format: str
+    trace_url: str = ""
     tls_cert: Path | None = None
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
@@ -135,6 +139,7 @@ def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
         "is_embedded": flags.embedded,
         "idle_timeout_s": flags.idle_timeout,
         "otlp_endpoint": flags.otlp_endpoint or "",
+        "trace_url": flags.trace_url or "",
         "lease_s": flags.lease,
         "grace_s": flags.grace,
         "requires_tokens": flags.require_tokens,
@@ -334,6 +339,13 @@ def _text(text: str) -> str:
     return text
 
 
+def _trace_url(text: str) -> str:
+    try:
+        return check_trace_url(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _crash_point(text: str) -> str:
     name, separator, at = text.partition(":")
     if not name or (separator and not (at.isdecimal() and int(at) > 0)):
@@ -464,6 +476,12 @@ _OPTIONS: dict[str, tuple[_Setting | _Switch, ...]] = {
             "--otlp-endpoint",
             "URL",
             "export spans to this OTLP endpoint, such as http://localhost:4317",
+        ),
+        _Setting(
+            "--trace-url",
+            "URL",
+            "the page of a trace, for links to it: http://localhost:16686/trace/{trace_id}",
+            _trace_url,
         ),
     ),
     "lifetime": (

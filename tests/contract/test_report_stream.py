@@ -75,6 +75,7 @@ def test_welcome_says_what_the_client_needs(harness: Harness) -> None:
     assert welcome.lease.seconds == LEASE_S
     assert welcome.reconnect_grace.seconds == GRACE_S
     assert welcome.otlp_endpoint == "http://spans:4317"
+    assert welcome.trace_url == "http://viewer/{trace_id}"
     assert welcome.server_version == "1.2.3"
     assert abs(welcome.server_time.seconds - time.time()) < 600
 

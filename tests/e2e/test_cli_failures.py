@@ -145,7 +145,7 @@ def test_a_reader_that_goes_away(shared: Shared, line: str) -> None:
 
 
 NEED_A_NAME = {
-    *("run cancel", "run delete", "artifact delete", "variable unset"),
+    *("run cancel", "run delete", "run open", "artifact delete", "variable unset"),
     *("token create", "token revoke"),
 }
 

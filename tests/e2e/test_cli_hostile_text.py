@@ -141,7 +141,7 @@ CALLS: dict[str, list[str]] = {
 }
 # These commands print no stored text, or only what their own command line names.
 NO_DATA = {
-    *("server start", "server stop", "migrate"),
+    *("server start", "server stop", "migrate", "run open"),
     *("token create", "token revoke", "profile use", "profile set"),
 }
 CHANGES = {"run cancel", "run delete", "artifact delete", "variable set", "variable unset"}

@@ -26,6 +26,7 @@ SAMPLES: dict[str, tuple[str, ...]] = {
     "run logs": ("RUN",),
     "run watch": ("RUN",),
     "run history": ("RUN",),
+    "run open": ("--help",),
     "run label": ("RUN",),
     "run cancel": ("--help",),
     "run delete": ("--help",),

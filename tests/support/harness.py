@@ -243,6 +243,7 @@ class Harness:
                 started_us=self.clock.now_us(),
                 process_id=42,
                 otlp_endpoint="http://spans:4317",
+                trace_url="http://viewer/{trace_id}",
                 database_location="/data/flowspan.db",
                 log_file="/data/service.log",
                 is_embedded=True,

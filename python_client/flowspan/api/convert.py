@@ -277,6 +277,7 @@ def info(message: system_service_pb2.GetInfoResponse) -> models.ServiceInfo:
         longest_recent_write_s=seconds(message.longest_recent_write),
         database_problem=message.database_problem,
         http_address=message.http_address,
+        trace_url=message.trace_url,
     )
 
 

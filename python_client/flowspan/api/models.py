@@ -441,6 +441,8 @@ class ServiceInfo:
         longest_recent_write_s: The same over the last minute.
         database_problem: The reason why the database cannot be used; empty if there is no problem.
         http_address: The address over HTTP ("http://127.0.0.1:4680"); empty without HTTP.
+        trace_url: The address of a trace in the page of a trace viewer, with ``{trace_id}`` in
+            place of the id; empty if none is configured.
     """
 
     version: str
@@ -466,6 +468,7 @@ class ServiceInfo:
     longest_recent_write_s: float = 0.0
     database_problem: str = ""
     http_address: str = ""
+    trace_url: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

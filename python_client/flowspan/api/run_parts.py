@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flowspan.core.trace_urls import is_sampled
+
 if TYPE_CHECKING:
     from uuid import UUID
 
@@ -22,6 +24,11 @@ class TraceContext:
         """The trace id, 32 hex digits; empty if unknown."""
         parts = self.traceparent.split("-")
         return parts[1] if len(parts) >= 4 else ""
+
+    @property
+    def is_sampled(self) -> bool:
+        """True if the trace is sampled, so that its spans are exported."""
+        return is_sampled(self.traceparent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

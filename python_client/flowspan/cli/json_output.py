@@ -25,9 +25,11 @@ from flowspan.cli.safe_text import escape_json
 from flowspan.core.result_options import REFERENCE_ENCODING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from flowspan.cli.tree import Node
+
+    UrlOf = Callable[[FlowRun | TaskRun], str | None]
 
 
 def line(value: Any, *, escaped: bool = False) -> str:
@@ -87,14 +89,23 @@ def record(value: Any) -> Any:
     return value
 
 
-def run(value: FlowRun | TaskRun) -> dict[str, Any]:
-    """Return a run as JSON values, with its kind first."""
+def run(value: FlowRun | TaskRun, url_of: UrlOf) -> dict[str, Any]:
+    """Return a run as JSON values, with its kind first.
+
+    Args:
+        value: The run.
+        url_of: Returns the address of a run's trace; None without one.
+    """
     kind = "flow_run" if isinstance(value, FlowRun) else "task_run"
-    return {"kind": kind, **_fields(value)}
+    return {"kind": kind, **_fields(value), "trace_url": url_of(value)}
 
 
 def tree(
-    root: Node, *, labels: Mapping[str, str] | None = None, escaped: bool = False
+    root: Node,
+    url_of: UrlOf,
+    *,
+    labels: Mapping[str, str] | None = None,
+    escaped: bool = False,
 ) -> Iterator[str]:
     """Yield a run as pieces of one JSON object on one line, descendants as `children`.
 
@@ -103,12 +114,13 @@ def tree(
 
     Args:
         root: The run.
+        url_of: Returns the address of a run's trace; None without one.
         labels: The labels of the run, by key.
         escaped: True to write ASCII only.
     """
 
     def opening(node: Node, **further: Any) -> str:
-        return line({**run(node.run), **further}, escaped=escaped)[:-1] + ',"children":['
+        return line({**run(node.run, url_of), **further}, escaped=escaped)[:-1] + ',"children":['
 
     yield opening(root, labels=dict(labels or {}))
     under_way = [iter(root.children)]
@@ -135,11 +147,11 @@ def flow(value: Flow) -> dict[str, Any]:
     return _fields(value)
 
 
-def watch_item(item: RunSnapshot | SnapshotEnd | Change) -> dict[str, Any]:
-    """Return an item of a watch as JSON values; `event` is its kind."""
+def watch_item(item: RunSnapshot | SnapshotEnd | Change, url_of: UrlOf) -> dict[str, Any]:
+    """Return an item of a watch as JSON values; `event` is its kind. For `url_of`, see `run`."""
     match item:
         case RunSnapshot():
-            return {"event": "snapshot", "run": run(item.run)}
+            return {"event": "snapshot", "run": run(item.run, url_of)}
         case SnapshotEnd():
             return {
                 "event": "snapshot_end",
@@ -150,7 +162,7 @@ def watch_item(item: RunSnapshot | SnapshotEnd | Change) -> dict[str, Any]:
             return {
                 "event": "transition",
                 "transition": record(item.transition),
-                "run": None if item.run is None else run(item.run),
+                "run": None if item.run is None else run(item.run, url_of),
                 "resume_token": item.resume_token,
             }
 

@@ -22,6 +22,7 @@ from flowspan.cli import (
     server,
     spool,
     tokens,
+    trace_links,
     variables,
 )
 from flowspan.cli.output import cleaned, uncleaned
@@ -146,6 +147,7 @@ app.add_typer(
         logs=run_logs.show_logs,
         watch=run_watch.watch_run,
         history=runs.show_history,
+        open=trace_links.open_run,
         label=run_changes.label_run,
         cancel=run_changes.cancel_run,
         delete=run_changes.delete_run,

@@ -11,6 +11,7 @@ from flowspan.cli import format as fmt
 from flowspan.cli import json_output, options, tree_view
 from flowspan.cli.lookup import find_run
 from flowspan.cli.session import CommandError, session
+from flowspan.cli.trace_links import TraceLinks
 
 if TYPE_CHECKING:
     from flowspan.api.models import Run
@@ -32,7 +33,8 @@ def cancel_run(ctx: typer.Context, run_id: options.RunId, *, json: options.Json 
     ask = client.cancel_flow_run if isinstance(run, FlowRun) else client.cancel_task_run
     verdict, after, asked = ask(run.id, reason="Cancelled from the command line.")
     if json:
-        shown = {"verdict": json_output.record(verdict), "run": json_output.run(after)}
+        of_run = json_output.run(after, TraceLinks.of(client).url_of)
+        shown = {"verdict": json_output.record(verdict), "run": of_run}
         this.print_json({**shown, "asked_run_count": asked})
     if not verdict.is_accepted:
         raise CommandError(f"{_called(run)} was not cancelled: {verdict.reason}")

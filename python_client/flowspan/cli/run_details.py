@@ -82,8 +82,6 @@ def fields(
         yield "inputs", _inputs(run, names, full=full)
     if run.code is not None:
         yield "code", str(run.code)
-    if run.trace is not None and run.trace.trace_id:
-        yield "trace", run.trace.trace_id
 
 
 def _inputs(run: Run, names: Mapping[UUID, str], *, full: bool) -> str:

@@ -15,6 +15,7 @@ from flowspan.cli.live import follow
 from flowspan.cli.lookup import find_run, short_id
 from flowspan.cli.session import CommandError, session
 from flowspan.cli.state_view import state_text
+from flowspan.cli.trace_links import TraceLinks, linked
 from flowspan.cli.tree import RunTree
 from flowspan.exceptions import ObjectNotFound
 
@@ -88,11 +89,14 @@ def watch_run(
         client = this.client()
         run = find_run(client, run_id, now=this.now)
     if json:
-        ended = _print_items(this, run, client.watch(run.id))
+        ended = _print_items(this, run, client.watch(run.id), TraceLinks.of(client))
     elif this.out.is_terminal:
         ended = follow(client, run.id, this.out)
         this.print()
         this.print(Text(f"Logs: flowspan run logs {short_id(run.id)}", style="dim"))
+        url = TraceLinks.of(client).url_of(run)
+        if url is not None:
+            this.print(Text("Trace: ", style="dim").append_text(linked(url)))
     else:
         ended = _print_changes(this, run, client.watch(run.id))
     if exit_status and (ended is None or ended.state.type is not StateType.COMPLETED):
@@ -134,12 +138,15 @@ def _started(client: SyncFlowspanClient, change: Transition) -> FlowRun | None:
 
 
 def _print_items(
-    this: Session, run: Run, items: Iterator[RunSnapshot | SnapshotEnd | Change]
+    this: Session,
+    run: Run,
+    items: Iterator[RunSnapshot | SnapshotEnd | Change],
+    links: TraceLinks,
 ) -> Run | None:
     tree = RunTree(run.id)
     for item in items:
         tree.apply(item)
-        this.print_json(json_output.watch_item(item), at_once=True)
+        this.print_json(json_output.watch_item(item, links.url_of), at_once=True)
     return None if tree.root is None else tree.root.run
 
 

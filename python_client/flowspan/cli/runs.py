@@ -16,6 +16,7 @@ from flowspan.cli.lookup import find_run, short_id, short_ids
 from flowspan.cli.session import session
 from flowspan.cli.state_view import state_text
 from flowspan.cli.states import checked, parse_states
+from flowspan.cli.trace_links import TraceLinks
 from flowspan.exceptions import ApiError
 
 if TYPE_CHECKING:
@@ -167,11 +168,15 @@ def show_run(
     labels = _labels_of(client, run)
     names: dict[UUID, str] = {}
     shown = tree.build(run, _noting_inputs(_runs_of_tree(client, run), run, names))
+    links = TraceLinks.of(client)
     if json:
-        this.print_json_tree(shown.node(run.id), labels=labels)
+        this.print_json_tree(shown.node(run.id), links.url_of, labels=labels)
         return
     for line in _head(run, labels, names, now=this.now, full=full):
         this.print(line)
+    trace = links.text_of(run)
+    if trace:
+        this.print(_field("trace", trace))
     this.print()
     detail = tree_view.FULL if full else tree_view.STANDARD
     levels = tree_view.indented_levels(this.width)
@@ -230,8 +235,9 @@ def _print_runs(
 ) -> None:
     runs = islice(found, limit) if limit else found
     if json:
+        links = TraceLinks.of(this.client())
         for run in runs:
-            this.print_json(json_output.run(run))
+            this.print_json(json_output.run(run, links.url_of))
         return
     listed = list(runs)
     if not listed:
@@ -336,8 +342,9 @@ def _head(
         yield _field(name, value)
 
 
-def _field(name: str, value: str) -> Text:
-    return Text.assemble((f"  {name:<12}", "dim"), fmt.visible(value))
+def _field(name: str, value: str | Text) -> Text:
+    shown = value if isinstance(value, Text) else fmt.visible(value)
+    return Text.assemble((f"  {name:<12}", "dim"), shown)
 
 
 def _print_totals(this: Session, shown: RunTree, *, drawn_count: int) -> None:

@@ -110,6 +110,7 @@ def _facts(this: Session, address: str, info: ServiceInfo) -> list[tuple[str, st
         ("lease", f"{duration(info.lease_s)}, {grace} after a broken connection"),
         ("http", info.http_address),
         ("spans", f"to {info.otlp_endpoint}" if info.otlp_endpoint else ""),
+        ("traces at", info.trace_url),
     ]
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from flowspan.api.client import SyncFlowspanClient
+    from flowspan.cli.json_output import UrlOf
     from flowspan.cli.tree import Node
 
 # The database file of the local service, in its home.
@@ -125,9 +126,9 @@ class Session:
         """Print a JSON object on its own line. For `at_once`, see `print`."""
         self._write(json_output.line(value, escaped=self._is_ascii), at_once=at_once)
 
-    def print_json_tree(self, node: Node, *, labels: Mapping[str, str]) -> None:
+    def print_json_tree(self, node: Node, url_of: UrlOf, *, labels: Mapping[str, str]) -> None:
         """Print a run with its labels and its descendants as a JSON object on one line."""
-        for piece in json_output.tree(node, labels=labels, escaped=self._is_ascii):
+        for piece in json_output.tree(node, url_of, labels=labels, escaped=self._is_ascii):
             sys.stdout.write(piece)
         self._write("", at_once=False)
 

@@ -17,6 +17,7 @@ from flowspan.cli import format as fmt
 from flowspan.cli.lookup import short_id
 from flowspan.cli.safe_text import clean
 from flowspan.cli.state_view import state_text
+from flowspan.cli.trace_links import TraceLinks
 from flowspan.config import get_config
 from flowspan.exceptions import FlowspanError
 
@@ -83,13 +84,17 @@ def _command() -> str:
     return str(beside)
 
 
-def _trace(run: FlowRun, info: ServiceInfo) -> str:
+def _trace(run: FlowRun, info: ServiceInfo) -> str | Text:
     if run.trace is None or not run.trace.trace_id:
         return "none; set OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317 to record one"
+    links = TraceLinks(lambda: info)
+    if links.url_of(run) is not None or not run.trace.is_sampled:
+        return links.text_of(run)
     endpoint = next(filter(None, map(os.environ.get, _ENDPOINT_VARIABLES)), None)
     endpoint = endpoint or get_config().otlp_endpoint or info.otlp_endpoint
     return f"{run.trace.trace_id}; spans go to {endpoint}" if endpoint else run.trace.trace_id
 
 
-def _field(name: str, value: str) -> Text:
-    return Text.assemble((f"  {name:<8}", "dim"), fmt.visible(value))
+def _field(name: str, value: str | Text) -> Text:
+    shown = value if isinstance(value, Text) else fmt.visible(value)
+    return Text.assemble((f"  {name:<8}", "dim"), shown)

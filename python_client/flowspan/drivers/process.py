@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from flowspan import clock, config, telemetry
 from flowspan.connection import read_your_writes as own_reports
+from flowspan.connection.local_service import published
 from flowspan.core.engine import EngineIO
 from flowspan.core.events import STATE
 from flowspan.core.held_events import current_hold
 from flowspan.core.ids import IdMaker
 from flowspan.core.result_options import ResultPolicy
 from flowspan.core.run import current_run, inherit_runs
+from flowspan.core.trace_urls import trace_url_told
 from flowspan.drivers.calls.time_skipping import skip
 from flowspan.drivers.cancellation.search import Search
 from flowspan.logging.capture import install, note, uninstall
@@ -258,6 +260,7 @@ def _make_process() -> ProcessContext:
             console=settings.logging_to_console,
             extra_loggers=settings.logging_extra_loggers,
             colours=settings.logging_colors,
+            trace_url=lambda: _trace_url_of(settings, reporter),
         )
         process = ProcessContext(
             reporter.emit,
@@ -309,6 +312,20 @@ def _endpoint_of(reporter: Reporter) -> Callable[[float], str | None]:
         return welcome.otlp_endpoint if welcome is not None else None
 
     return endpoint
+
+
+def _trace_url_of(settings: Config, reporter: Reporter) -> str:
+    """Return the address of a trace by the settings, or as the service told it; empty if unknown.
+
+    It does not wait for the service.
+    """
+    if settings.trace_url:
+        return settings.trace_url
+    welcome = reporter.wait_welcome(0.0)
+    if welcome is not None:
+        return trace_url_told(welcome.trace_url)
+    found = None if settings.address else published(settings.home)
+    return trace_url_told(found.get("trace_url")) if found else ""
 
 
 def _after_fork() -> None:

@@ -34,7 +34,7 @@ from flowspan.logging.run_notes import Notes
 from flowspan.logging.user_code import is_of_library
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from flowspan.core.events import Emit
     from flowspan.core.run import Run
@@ -141,6 +141,7 @@ def install(
     console: bool,
     extra_loggers: tuple[str, ...] = (),
     colours: bool = True,
+    trace_url: Callable[[], str] = str,
 ) -> None:
     """Start capturing. May be called again, for example after a fork.
 
@@ -154,6 +155,8 @@ def install(
         extra_loggers: Names of loggers whose records are reported from that level on, whatever the
             program configures: their level is lowered, and they need not propagate to the root.
         colours: True to use colours on a terminal.
+        trace_url: Returns the address of a trace, with ``{trace_id}`` in place of the id; empty if
+            it is not known.
     """
     global _extra_loggers  # noqa: PLW0603 - one per process
     number = logging.getLevelName(level)
@@ -161,6 +164,7 @@ def install(
         _report_handler.emit_event = emit
         _console_handler.enabled = console
         _console_handler.colours = colours
+        _notes.trace_url = trace_url
         for handler in _own:
             handler.setLevel(number)
         FLOW_RUNS.setLevel(number)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from flowspan import clock
 from flowspan.core.failures import failure_info, summary, whole_trace
 from flowspan.core.states import CANCELLED, TERMINAL_TYPES, State
+from flowspan.core.trace_urls import url_of_trace
 from flowspan.core.values.inspection import encodable, is_instance
 from flowspan.exceptions import TerminationSignal
 from flowspan.logging.loggers import extra_of, logger_of
@@ -44,6 +45,10 @@ class Notes:
     Args:
         is_on_stderr: Returns True if a logger's records of a level appear on standard error.
         report_text: Reports a text of a run: (run, level, logger, message, ids).
+
+    Attributes:
+        trace_url: Returns the address of a trace, with ``{trace_id}`` in place of the id; empty if
+            it is not known.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class Notes:
     ) -> None:
         self._is_on_stderr = is_on_stderr
         self._report_text = report_text
+        self.trace_url: Callable[[], str] = str
         self.reset()
 
     def reset(self) -> None:
@@ -96,6 +102,8 @@ class Notes:
         extra = extra_of(run, Facts(run, stored, "" if state is None else state.name, is_note=True))
         if not _log(logger, level, f"{shown}\n{trace}" if trace else shown, extra):
             self._report_text(run, level, logger.name, stored, ids)
+        if run.span is not None and state is not None and state.type in TERMINAL_TYPES:
+            self._show_trace(run)
 
     def _trace(
         self, run: Run, logger: logging.Logger, level: int, cause: BaseException | State | None
@@ -114,6 +122,15 @@ class Notes:
             return trace if trace or is_instance(cause, State) else last_line(error)
         except Exception:  # noqa: BLE001 - the exception is user code, in all its methods
             return _whole(cause).lstrip("\n")
+
+    def _show_trace(self, run: Run) -> None:
+        """Show the address of the trace of a flow run that no other run called."""
+        record = run.record
+        if not run.definition.is_flow or record.parent_run_id:
+            return
+        url = url_of_trace(self.trace_url(), record.traceparent)
+        if url:
+            self._show(run, logging.INFO, f"Trace: {url}")
 
     def _show(self, run: Run, level: int, message: str) -> None:
         logger = logger_of(run)

@@ -27,6 +27,7 @@ class About:
     idle_timeout_us: int | None = None
     capabilities: tuple[str, ...] = ()
     http_address: str = ""
+    trace_url: str = ""
 
 
 def about_service(
@@ -53,6 +54,7 @@ def about_service(
         started_us=clock.now_us(),
         process_id=os.getpid(),
         otlp_endpoint=config.otlp_endpoint,
+        trace_url=config.trace_url,
         database_location=database_location,
         log_file=log_file,
         capabilities=capabilities,

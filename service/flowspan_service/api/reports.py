@@ -193,6 +193,7 @@ class ReportService:
             reconnect_grace=duration(backend.terms.grace_us),
             server_time=timestamp(backend.clock.now_us()),
             otlp_endpoint=backend.about.otlp_endpoint,
+            trace_url=backend.about.trace_url,
             capabilities=backend.about.capabilities,
             server_version=backend.about.version,
             max_frame_bytes=limits.MAX_FRAME,

@@ -53,6 +53,7 @@ class SystemService:
             longest_recent_write=duration(round(times.recent_longest_s * 1e6)),
             database_problem=backend.store.gone or backend.activity.database_problem,
             http_address=about.http_address,
+            trace_url=about.trace_url,
         )
         if about.idle_timeout_us is not None:
             response.idle_timeout.CopyFrom(duration(about.idle_timeout_us))

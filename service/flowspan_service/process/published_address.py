@@ -22,6 +22,7 @@ def publish(
     addresses: Sequence[str],
     is_embedded: bool,
     otlp_endpoint: str,
+    trace_url: str,
     started_at: str,
     http_address: str,
     is_over_tls: bool,
@@ -34,6 +35,7 @@ def publish(
         addresses: Its addresses ("unix:/path", "127.0.0.1:4600"), the nearest first.
         is_embedded: True if a client library started it.
         otlp_endpoint: The endpoint to export spans to; empty for none.
+        trace_url: The address of a trace, with ``{trace_id}`` in place of the id; empty for none.
         started_at: The start of the service, as ISO 8601 text.
         http_address: Its address over HTTP ("http://127.0.0.1:4680"); empty without one.
         is_over_tls: True if its TCP addresses are served over TLS.
@@ -44,6 +46,7 @@ def publish(
         "addresses": list(addresses),
         "embedded": is_embedded,
         "otlp_endpoint": otlp_endpoint,
+        "trace_url": trace_url,
         "started_at": started_at,
         "http_address": http_address,
         "tls": is_over_tls,

@@ -39,6 +39,7 @@ def announce(config: Config, about: About, lock: DatabaseLock | None, addresses:
         addresses=addresses,
         is_embedded=config.is_embedded,
         otlp_endpoint=config.otlp_endpoint,
+        trace_url=config.trace_url,
         started_at=datetime.fromtimestamp(about.started_us / 1e6, UTC).isoformat(),
         http_address=about.http_address,
         is_over_tls=config.uses_tcp and config.tls_cert is not None,

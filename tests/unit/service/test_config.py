@@ -137,6 +137,22 @@ def test_wrong_values_are_named(
     assert told in capsys.readouterr().err
 
 
+def test_the_address_of_a_trace() -> None:
+    url = "http://localhost:16686/trace/{trace_id}"
+    assert loaded().trace_url == ""
+    assert loaded("--trace-url", url).trace_url == url
+    assert loaded(FLOWSPAN_TRACE_URL=url).trace_url == url
+
+
+def test_an_address_without_the_place_of_the_id_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        loaded(FLOWSPAN_TRACE_URL="http://localhost:16686/trace/")
+    assert caught.value.code == 2
+    assert "FLOWSPAN_TRACE_URL='http://localhost:16686/trace/': it " in capsys.readouterr().err
+
+
 def test_help_names_every_flag_but_that_of_tests(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         loaded("--help")
@@ -150,6 +166,7 @@ def test_help_names_every_flag_but_that_of_tests(capsys: pytest.CaptureFixture[s
         "--db",
         "--home",
         "--otlp-endpoint",
+        "--trace-url",
     ):
         assert flag in told
     assert "crash" not in told

@@ -37,6 +37,7 @@ class WelcomeInfo:
     reconnect_grace_s: float
     server_time_ns: int
     otlp_endpoint: str
+    trace_url: str
     limited_tags: frozenset[str]
     capabilities: frozenset[str]
     server_version: str
@@ -120,6 +121,7 @@ def _read_welcome(address: Address, message: bytes) -> WelcomeInfo:
         reconnect_grace_s=_seconds(welcome.reconnect_grace),
         server_time_ns=welcome.server_time.ToNanoseconds(),
         otlp_endpoint=welcome.otlp_endpoint,
+        trace_url=welcome.trace_url,
         limited_tags=frozenset(welcome.limited_tags),
         capabilities=frozenset(welcome.capabilities),
         server_version=welcome.server_version,

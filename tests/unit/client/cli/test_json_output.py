@@ -20,32 +20,47 @@ from flowspan.cli import json_output
 from flowspan.cli.tree import build
 
 
+def no_url(_run):
+    return None
+
+
 def through_json(value):
     return json.loads(json_output.line(value))
 
 
 def test_a_run_has_all_its_fields_by_name():
     run = make_run(0, "etl", is_flow=True, parameters=Payload(encoding="json", data=b'{"n":[1]}'))
-    shown = through_json(json_output.run(run))
-    assert set(shown) == {"kind"} | {field.name for field in dataclasses.fields(FlowRun)}
+    shown = through_json(json_output.run(run, no_url))
+    assert set(shown) == {"kind", "trace_url"} | {
+        field.name for field in dataclasses.fields(FlowRun)
+    }
     assert shown["kind"] == "flow_run"
     assert shown["id"] == str(run_id(0))
     assert shown["state"]["type"] == "COMPLETED"
     assert shown["parameters"] == {"n": [1]}
     assert shown["parent_run_id"] is None
     assert shown["created_at"] == "2026-03-01T11:59:00.000000Z"
-    task = through_json(json_output.run(make_run(1, "load")))
-    assert set(task) == {"kind"} | {field.name for field in dataclasses.fields(TaskRun)}
+    task = through_json(json_output.run(make_run(1, "load"), no_url))
+    assert set(task) == {"kind", "trace_url"} | {
+        field.name for field in dataclasses.fields(TaskRun)
+    }
+
+
+def test_a_run_has_the_address_of_its_trace():
+    runs = [make_run(0, "root", is_flow=True), make_run(1, "a", parent=0)]
+    pieces = json_output.tree(build(runs[0], runs).node(run_id(0)), lambda run: f"/{run.name}")
+    shown = json.loads("".join(pieces))
+    assert [shown["trace_url"], shown["children"][0]["trace_url"]] == ["/root-0", "/a-1"]
 
 
 def test_parameters_that_are_not_json_are_described():
     run = make_run(0, "etl", is_flow=True, parameters=Payload(encoding="pickle", data=b"\x80abc"))
-    assert json_output.run(run)["parameters"] == {"encoding": "pickle", "size_bytes": 4}
+    assert json_output.run(run, no_url)["parameters"] == {"encoding": "pickle", "size_bytes": 4}
 
 
 def test_a_tree_nests():
     runs = [make_run(0, "root", is_flow=True), make_run(1, "a", parent=0)]
-    shown = json.loads("".join(json_output.tree(build(runs[0], runs).node(run_id(0)))))
+    shown = json.loads("".join(json_output.tree(build(runs[0], runs).node(run_id(0)), no_url)))
     assert [child["name"] for child in shown["children"]] == ["a-1"]
     assert shown["children"][0]["children"] == []
 
@@ -66,10 +81,11 @@ def test_levels_by_name_or_number():
 
 def test_items_of_a_watch_say_what_they_are():
     run = make_run(0, "root", is_flow=True)
-    assert through_json(json_output.watch_item(RunSnapshot(run)))["event"] == "snapshot"
-    end = through_json(json_output.watch_item(SnapshotEnd(3, "t")))
+    assert through_json(json_output.watch_item(RunSnapshot(run), no_url))["event"] == "snapshot"
+    end = through_json(json_output.watch_item(SnapshotEnd(3, "t"), no_url))
     assert end == {"event": "snapshot_end", "run_count": 3, "resume_token": "t"}
-    change = through_json(json_output.watch_item(make_change(0, StateType.RUNNING, ordinal=2)))
+    item = make_change(0, StateType.RUNNING, ordinal=2)
+    change = through_json(json_output.watch_item(item, no_url))
     assert change["event"] == "transition"
     assert change["transition"]["state"]["type"] == "RUNNING"
     assert change["transition"]["cause"] == "REPORTED"
@@ -82,7 +98,7 @@ def test_one_object_is_one_line():
 
 def test_a_tree_of_any_depth_is_one_object():
     runs = make_chain(10_000)
-    text = "".join(json_output.tree(build(runs[0], runs).node(run_id(0))))
+    text = "".join(json_output.tree(build(runs[0], runs).node(run_id(0)), no_url))
     assert text.count('"children":[') == 10_000
     assert text.endswith("]}" * 10_000)
     # Python's own parser is recursive, so parse only the innermost part.
@@ -95,7 +111,7 @@ def test_a_tree_of_any_depth_is_one_object():
 def test_siblings_are_apart():
     runs = [make_run(0, "root", is_flow=True)]
     runs += [make_run(n, "a", parent=0 if n < 4 else n - 3) for n in range(1, 10)]
-    shown = json.loads("".join(json_output.tree(build(runs[0], runs).node(run_id(0)))))
+    shown = json.loads("".join(json_output.tree(build(runs[0], runs).node(run_id(0)), no_url)))
     assert [child["name"] for child in shown["children"]] == ["a-1", "a-2", "a-3"]
     assert [[c["name"] for c in child["children"]] for child in shown["children"]] == [
         ["a-4"],
