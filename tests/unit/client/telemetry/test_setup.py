@@ -17,7 +17,7 @@ from flowspan.config import Config
 from flowspan.core.definition import Definition
 from flowspan.core.events import RunRecord
 from flowspan.telemetry import provider as provider_module
-from flowspan.telemetry.fast_span import FastTracer
+from flowspan.telemetry.fast_tracer import FastTracer
 from flowspan.telemetry.setup import decide
 
 if TYPE_CHECKING:
