@@ -241,7 +241,9 @@ class MemorySessionReads(_Reads):
     def span_sources(self, session_ids: Iterable[str]) -> dict[str, SpanSource]:
         return {
             key: SpanSource(
-                self.data.sessions[key].client.get("name", ""), self.data.resources.get(key, {})
+                self.data.sessions[key].client.get("name", ""),
+                self.data.resources.get(key, {}),
+                self.data.targets.get(key),
             )
             for key in session_ids
             if key in self.data.sessions

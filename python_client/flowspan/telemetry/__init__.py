@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowspan.config import Config
+    from flowspan.connection.otlp_target import OtlpTarget
     from flowspan.core.definition import Definition
     from flowspan.core.events import RunRecord
     from flowspan.core.run import Run
@@ -30,20 +31,20 @@ _final = False
 _asked = False
 """True if the service was already waited for, which is done once."""
 _config: Config | None = None
-_service_endpoint: Callable[[float], str | None] | None = None
+_service_endpoint: Callable[[float], OtlpTarget | None] | None = None
 
 
 def configure(
     config: Config | None = None,
     *,
-    service_endpoint: Callable[[float], str | None] | None = None,
+    service_endpoint: Callable[[float], OtlpTarget | None] | None = None,
 ) -> None:
     """Set the sources for the decision, at the first run, whether and where to trace.
 
     Args:
         config: The client's settings; those of the process by default.
-        service_endpoint: Waits at most this number of seconds for the service's OTLP endpoint, and
-            returns it; None or an empty string if there was no answer or the service has none.
+        service_endpoint: Waits at most this number of seconds for the receivers that the service
+            tells, and returns them; None if there was no answer or it has none.
     """
     global _config, _service_endpoint, _tracer, _final, _asked
     _config, _service_endpoint = config, service_endpoint
@@ -80,8 +81,8 @@ def start_run(
     return _tracer.start_run(record, definition, time_ns, outer, flow)
 
 
-def told_endpoint() -> str | None:
-    """Return the OTLP endpoint announced by the service, for a child process; None if unknown."""
+def told_endpoint() -> OtlpTarget | None:
+    """Return the receivers that the service told, for a child process; None if unknown."""
     return _service_endpoint(0.0) if _service_endpoint is not None else None
 
 

@@ -16,13 +16,14 @@ setup of their own.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowspan.config import Config, get_config
+from flowspan.connection.otlp_target import published_target
 from flowspan.version import __version__
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import TracerProvider
 
+    from flowspan.connection.otlp_target import OtlpTarget
     from flowspan.telemetry.run_span import SpanTracer
 
 logger = logging.getLogger("flowspan.telemetry")
@@ -53,7 +55,7 @@ class Decision(NamedTuple):
 
 def decide(
     config: Config | None,
-    service_endpoint: Callable[[float], str | None] | None,
+    service_endpoint: Callable[[float], OtlpTarget | None] | None,
     *,
     wait_s: float = WELCOME_WAIT_S,
     environ: Mapping[str, str] | None = None,
@@ -62,7 +64,7 @@ def decide(
 
     Args:
         config: The client's settings; those of the process by default.
-        service_endpoint: Asks the service for its endpoint, waiting at most this number of seconds.
+        service_endpoint: Asks the service for its receivers; waits at most this number of seconds.
         wait_s: Time to wait for the service.
         environ: The environment; the process's by default.
     """
@@ -92,7 +94,7 @@ def installed_provider(environ: Mapping[str, str]) -> TracerProvider | None:
 
 def _own(
     config: Config,
-    service_endpoint: Callable[[float], str | None] | None,
+    service_endpoint: Callable[[float], OtlpTarget | None] | None,
     wait_s: float,
     environ: Mapping[str, str],
 ) -> Decision:
@@ -107,27 +109,48 @@ def _own(
     elif names_endpoint(environ):
         exporters, target = "otlp", target_of(environ)
     else:
-        endpoint = config.otlp_endpoint or _told_endpoint(config, service_endpoint, wait_s)
-        if not endpoint and config.tracing is None:
-            return Decision(None, is_final=False)
-        exporters, target = "otlp", target_of(environ, endpoint or DEFAULT_ENDPOINT)
+        told = None
+        if not config.otlp_endpoint:
+            told = _told_target(config, service_endpoint, wait_s)
+            if told is None and config.tracing is None:
+                return Decision(None, is_final=False)
+        exporters, target = "otlp", target_of(environ, config.otlp_endpoint or DEFAULT_ENDPOINT)
+        if told is not None:
+            target = replace(target, url=_with_scheme(told.traces_url), protocol=told.protocol)
     from flowspan.telemetry.provider import install_provider  # noqa: PLC0415 - imports the SDK
 
     provider = install_provider(exporters, target, environ)
     return Decision(_tracer(provider, environ), is_final=True)
 
 
-def _told_endpoint(
-    config: Config, service_endpoint: Callable[[float], str | None] | None, wait_s: float
-) -> str | None:
-    """Return the endpoint of the service: from the local one's file, or a remote one's Welcome."""
-    if config.address is None:
-        try:
-            facts = json.loads((config.home / "service.json").read_bytes())
-            return str(facts.get("otlp_endpoint") or "") or None
-        except (OSError, ValueError, AttributeError):
-            wait_s = 0.0  # It is still starting, and inherits this process's settings.
+def _told_target(
+    config: Config, service_endpoint: Callable[[float], OtlpTarget | None] | None, wait_s: float
+) -> OtlpTarget | None:
+    """Return the receivers of the service: from the local one's file, or a remote one's Welcome.
+
+    None if it tells no receiver of spans.
+    """
+    told = None
+    try:
+        told = (
+            published_target(config.home)
+            if config.address is None
+            else _ask(service_endpoint, wait_s)
+        )
+    except (OSError, ValueError):
+        told = _ask(service_endpoint, 0.0)  # It is starting, and inherits this process's settings.
+    return told if told is not None and told.traces_url else None
+
+
+def _ask(
+    service_endpoint: Callable[[float], OtlpTarget | None] | None, wait_s: float
+) -> OtlpTarget | None:
     return service_endpoint(wait_s) if service_endpoint is not None else None
+
+
+def _with_scheme(url: str) -> str:
+    """Return a URL; older services tell "host:port" alone."""
+    return url if "://" in url else f"http://{url}"
 
 
 def _tracer(provider: TracerProvider, environ: Mapping[str, str]) -> SpanTracer:
