@@ -75,7 +75,7 @@ class _Generated:
             raise
 
     def cancel(self) -> None:
-        """End the call. A call that another thread is reading goes on."""
+        """End the call, unless another thread is reading from it."""
         with contextlib.suppress(ValueError):  # generator already executing
             self._generator.close()
 
