@@ -255,6 +255,7 @@ def _make_process() -> ProcessContext:
         reporter = reporter_for(settings)
         telemetry.configure(settings, service_endpoint=_target_of(reporter))
         telemetry.prepare()
+        reporter.load()
         install(
             _emit_log,
             settings.logging_level,

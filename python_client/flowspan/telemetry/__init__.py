@@ -1,12 +1,13 @@
 """Traces: one OpenTelemetry span for each run; implements `flowspan.core.span.Tracer`.
 
-The rest of the client uses this module. It is light: OpenTelemetry is imported only once it is
-known that spans are wanted. No function here raises an `Exception`: a tracing failure never fails
-a flow.
+Programs use `start` and `flush`, and the rest of the client the other functions. The module is
+light: OpenTelemetry is imported only once it is known that spans are wanted. Apart from `start`, no
+function here raises an `Exception`: a tracing failure never fails a flow.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
     from flowspan.core.span import RunSpan
     from flowspan.telemetry.remote_span import RemoteSpan
     from flowspan.telemetry.run_span import SpanTracer
+
+_STANDARD = (
+    "OTEL_TRACES_EXPORTER",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+)
+"""The standard variables that ask for spans."""
 
 _lock = Lock()
 _tracer: SpanTracer | None = None
@@ -51,10 +59,57 @@ def configure(
     _tracer, _final, _asked = None, False, False
 
 
+def start() -> bool:
+    """Start tracing now, as the first run of the process otherwise does.
+
+    Call it in start-up code whose spans you want to see: requests and queries before the first run,
+    and the first request of a server. It decides where spans go, and installs flowspan's tracer
+    provider unless the program has one. It waits up to 0.25 s for a remote service that may name a
+    receiver. Further calls do nothing once that is decided.
+
+    If OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_TRACES_EXPORTER is
+    set, start-up code is traced without it, as soon as the program has imported `flow` or `task`.
+
+    Returns:
+        True if spans are recorded; False if tracing is off, or if no receiver is known yet.
+
+    Raises:
+        ConfigError: A setting has an invalid value.
+    """
+    from flowspan.drivers.process import get_process  # noqa: PLC0415 - start-up cost
+
+    get_process()
+    prepare()
+    return _tracer is not None
+
+
+def trace_early() -> None:
+    """Record the spans of start-up code as well, if the standard variables ask for spans.
+
+    This imports OpenTelemetry only if they do. A provider that the program installs later replaces
+    flowspan's (see `early`).
+    """
+    if any(map(os.environ.get, _STANDARD)):
+        from flowspan.telemetry import setup  # noqa: PLC0415 - start-up cost
+
+        setup.trace_early(os.environ)
+
+
 def prepare() -> None:
     """Decide where spans go and load the tracer now, to keep this out of the first run's span."""
     if not _final:
         _decide()
+
+
+def load() -> None:
+    """Import what the first span needs if there will be spans, but decide nothing yet.
+
+    For a process whose start must not count as a part of its first run, and in which user code may
+    still install a tracer provider.
+    """
+    from flowspan.telemetry import setup  # noqa: PLC0415 - start-up cost
+
+    setup.load(_config, _service_endpoint, os.environ)
 
 
 def start_run(
@@ -127,11 +182,13 @@ def make_remote_span(carrier: dict[str, str]) -> RemoteSpan:
 
 def flush(timeout_s: float = 2.0) -> bool:
     """Export the ended spans; return False if some were left when the timeout passed."""
-    if _tracer is None:
+    early = sys.modules.get("flowspan.telemetry.early")
+    provider = early.provisional() if early is not None else None
+    if provider is None and _tracer is None:
         return True
     from opentelemetry import trace  # noqa: PLC0415 - imported already
 
-    provider = trace.get_tracer_provider()
+    provider = provider or trace.get_tracer_provider()
     force_flush = getattr(provider, "force_flush", None)
     return True if force_flush is None else bool(force_flush(int(timeout_s * 1000)))
 

@@ -71,10 +71,11 @@ def decide(
     environ = os.environ if environ is None else environ
     try:
         config = config or get_config()
-        if config.tracing is False or _is_true(environ.get("OTEL_SDK_DISABLED", "")):
+        if _is_off(config, environ):
             return Decision(None, is_final=True)
         provider = installed_provider(environ)
         if provider is not None:
+            _leave_early()
             return Decision(_tracer(provider, environ), is_final=True)
         return _own(config, service_endpoint, wait_s, environ)
     except Exception as error:
@@ -90,6 +91,66 @@ def installed_provider(environ: Mapping[str, str]) -> TracerProvider | None:
 
     provider = trace.get_tracer_provider()
     return None if isinstance(provider, trace.ProxyTracerProvider) else provider
+
+
+def load(
+    config: Config | None,
+    service_endpoint: Callable[[float], str | None] | None,
+    environ: Mapping[str, str],
+) -> None:
+    """Import what spans need, if `decide` would probably create a provider. Never raises.
+
+    Args:
+        config: The client's settings; those of the process by default.
+        service_endpoint: Returns the endpoint that the service announced.
+        environ: The environment.
+    """
+    from flowspan.telemetry.endpoint import names_endpoint, target_of  # noqa: PLC0415 - start-up cost
+
+    try:
+        config = config or get_config()
+        endpoint = config.otlp_endpoint or (service_endpoint and service_endpoint(0.0))
+        is_asked = names_endpoint(environ) or endpoint or config.tracing
+        if not is_asked or _is_off(config, environ):
+            return
+        from flowspan.telemetry import remote_span  # noqa: F401, PLC0415 - imports OpenTelemetry
+        from flowspan.telemetry.provider import load_transport  # noqa: PLC0415 - imports the SDK
+
+        load_transport(target_of(environ, endpoint or None))
+    except Exception:
+        # The first run finds the same problem, and logs a warning.
+        logger.debug("Modules for spans could not be imported.", exc_info=True)
+
+
+def trace_early(environ: Mapping[str, str]) -> None:
+    """Record the spans of start-up code by rules 1 to 3, before the first run decides."""
+    if installed_provider(environ) is not None:
+        return
+    from flowspan.telemetry import early  # noqa: PLC0415 - imports OpenTelemetry
+
+    early.stand_in(lambda: _early_provider(environ))
+
+
+def _early_provider(environ: Mapping[str, str]) -> TracerProvider | None:
+    """Return a provider by rules 1 and 3, without installing it."""
+    from flowspan.telemetry.endpoint import target_of  # noqa: PLC0415 - start-up cost
+    from flowspan.telemetry.provider import make_provider  # noqa: PLC0415 - imports the SDK
+
+    try:
+        exporters = environ.get("OTEL_TRACES_EXPORTER", "").strip() or "otlp"
+        if _is_off(get_config(), environ) or exporters.lower() == "none":
+            return None
+        return make_provider(exporters, target_of(environ), environ)
+    except Exception:
+        # The first run decides again, and logs a warning.
+        logger.debug("Start-up code is not traced.", exc_info=True)
+        return None
+
+
+def _leave_early() -> None:
+    early = sys.modules.get("flowspan.telemetry.early")
+    if early is not None:
+        early.leave()
 
 
 def _own(
@@ -120,6 +181,7 @@ def _own(
     from flowspan.telemetry.provider import install_provider  # noqa: PLC0415 - imports the SDK
 
     provider = install_provider(exporters, target, environ)
+    _leave_early()
     return Decision(_tracer(provider, environ), is_final=True)
 
 
@@ -158,6 +220,10 @@ def _tracer(provider: TracerProvider, environ: Mapping[str, str]) -> SpanTracer:
 
     tracer = provider.get_tracer(SCOPE_NAME, __version__)
     return SpanTracer(tracer, environ=environ)
+
+
+def _is_off(config: Config, environ: Mapping[str, str]) -> bool:
+    return config.tracing is False or _is_true(environ.get("OTEL_SDK_DISABLED", ""))
 
 
 def _is_true(text: str) -> bool:

@@ -76,6 +76,7 @@ def main(connection: Connection) -> None:
     sys.argv[:] = argv
     set_program_name(program)  # for cache keys: objects of `__main__` were pickled by value
     telemetry.configure(config, service_endpoint=lambda _timeout_s: otlp_endpoint)
+    telemetry.load()
     worker = Worker(connection, number)
     process = ProcessContext(
         worker.outgoing.emit,
