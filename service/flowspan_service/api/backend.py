@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 from flowspan_service.adapters.command_watches import CommandWatches
 from flowspan_service.adapters.commit_notifier import CommitNotifier
@@ -52,6 +52,24 @@ class Activity:
     calls: Calls = field(default_factory=Calls)
 
 
+class CallListener(Protocol):
+    """A callback for calls that ended."""
+
+    def __call__(
+        self, *, path: str, code: str, traceparent: str, began_ns: int, ended_ns: int
+    ) -> None:
+        """Note a call. Must return at once.
+
+        Args:
+            path: The path of the method: "/flowspan.v1.FlowService/GetFlow".
+            code: The canonical code of the answer: "OK".
+            traceparent: The W3C traceparent that the caller sent; empty if none.
+            began_ns: The begin of the call, in nanoseconds since 1970 UTC.
+            ended_ns: Its end.
+        """
+        ...
+
+
 def _unknown() -> None:
     return None
 
@@ -83,6 +101,7 @@ class Backend:
         writes: Counts the transactions.
         spans_waiting: Returns the number of ended runs whose spans wait for their export; None if
             the service exports no spans.
+        on_call: Called with each call that ended; None for no listener.
         on_point: Called at the crash points of the write path; for tests.
     """
 
@@ -103,6 +122,7 @@ class Backend:
     access_tokens: KnownTokens = field(default_factory=KnownTokens)
     ended_runs: EndedRuns = field(default_factory=EndedRuns)
     writes: Writes = field(default_factory=Writes)
+    on_call: CallListener | None = None
     spans_waiting: Callable[[], int | None] = _unknown
     access: Authorization = field(init=False)
     page_tokens: PageTokens = field(init=False)
