@@ -64,6 +64,8 @@ class Config:
         trace_url: The address of a trace in the page of a trace viewer, with ``{trace_id}`` in
             place of the id; empty for none.
         otlp_protocol: The protocol of the service's own receiver: "grpc" or "http/protobuf".
+        otlp_metrics: True if the metrics of the service are exported to that receiver.
+        own_spans: True if the service traces its own calls and transactions there.
         otlp_logs: True if the logs of runs are exported to that receiver, too.
         client_otlp: Whether the service exports to the receivers that clients name: "always",
             "never", or "auto" for a service that only this machine can reach.
@@ -94,6 +96,8 @@ class Config:
     otlp_endpoint: str
     otlp_protocol: str
     otlp_logs: bool
+    otlp_metrics: bool
+    own_spans: bool
     client_otlp: str
     lease_s: float
     grace_s: float
@@ -149,7 +153,8 @@ def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
         "otlp_endpoint": flags.otlp_endpoint or "",
         "trace_url": flags.trace_url or "",
         "otlp_protocol": flags.otlp_protocol or _standard_protocol(environ),
-        "otlp_logs": flags.otlp_logs or _exports_logs(environ),
+        "otlp_logs": flags.otlp_logs or _exports("LOGS", environ),
+        "otlp_metrics": flags.otlp_metrics or _exports("METRICS", environ),
         "lease_s": flags.lease,
         "grace_s": flags.grace,
         "requires_tokens": flags.require_tokens,
@@ -183,8 +188,8 @@ def _standard_protocol(environ: Mapping[str, str]) -> str:
     return OTLP_GRPC
 
 
-def _exports_logs(environ: Mapping[str, str]) -> bool:
-    names = environ.get("OTEL_LOGS_EXPORTER", "").lower().split(",")
+def _exports(signal: str, environ: Mapping[str, str]) -> bool:
+    names = environ.get(f"OTEL_{signal}_EXPORTER", "").lower().split(",")
     return "otlp" in map(str.strip, names)
 
 
@@ -514,6 +519,12 @@ _OPTIONS: dict[str, tuple[_Setting | _Switch, ...]] = {
             _one_of(*OTLP_PROTOCOLS),
         ),
         _Switch("--otlp-logs", "export the logs of runs to it, too", has_variable=True),
+        _Switch("--otlp-metrics", "export the metrics of the service to it", has_variable=True),
+        _Switch(
+            "--own-spans",
+            "export spans of the service's own calls and transactions to it",
+            has_variable=True,
+        ),
         _Setting(
             "--client-otlp",
             "WHEN",

@@ -255,6 +255,8 @@ class Harness:
             on_point=self.points.append,
         )
         self.store.on_commit(self.backend.notifier)
+        self.store.on_commit(self.backend.ended_runs)
+        self.store.on_write(self.backend.writes)
         self.store.on_session_news(self.backend.command_watches)
         self.server = Server(self.backend)
         port = self.server.listen("127.0.0.1", 0)

@@ -104,6 +104,7 @@ class ReportService:
         pieces: list[ApplyReport] = []
         size = request.ByteSize()
         if request.HasField("batch") and (batch.events or batch.first_sequence):
+            backend.activity.batch_count += 1
             reading = partial(read_batch, batch, received_us=backend.clock.now_us())
             events, run_ids = await backend.parsing.run(size, reading)
             pieces = report_pieces(

@@ -232,6 +232,19 @@ def test_whether_logs_are_exported() -> None:
     assert not loaded("--home", "/h", OTEL_LOGS_EXPORTER="none").otlp_logs
 
 
+def test_metrics_and_own_spans_are_opt_in() -> None:
+    plain = loaded("--home", "/h", OTEL_EXPORTER_OTLP_ENDPOINT="http://localhost:4317")
+    assert not plain.otlp_metrics
+    assert not plain.own_spans
+    assert loaded("--home", "/h", "--otlp-metrics").otlp_metrics
+    assert loaded("--home", "/h", FLOWSPAN_OTLP_METRICS="true").otlp_metrics
+    assert loaded("--home", "/h", OTEL_METRICS_EXPORTER="prometheus,OTLP").otlp_metrics
+    assert not loaded("--home", "/h", OTEL_METRICS_EXPORTER="none").otlp_metrics
+    assert not loaded("--home", "/h", OTEL_LOGS_EXPORTER="otlp").otlp_metrics
+    assert loaded("--home", "/h", "--own-spans").own_spans
+    assert loaded("--home", "/h", FLOWSPAN_OWN_SPANS="yes").own_spans
+
+
 def test_the_receivers_of_clients() -> None:
     assert loaded("--home", "/h").client_otlp == "auto"
     assert loaded("--home", "/h", FLOWSPAN_CLIENT_OTLP="Never").client_otlp == "never"
