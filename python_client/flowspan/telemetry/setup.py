@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from flowspan.connection.otlp_target import OtlpTarget
+    from flowspan.telemetry.endpoint import Target
     from flowspan.telemetry.run_span import SpanTracer
 
 logger = logging.getLogger("flowspan.telemetry")
@@ -95,28 +96,28 @@ def installed_provider(environ: Mapping[str, str]) -> TracerProvider | None:
 
 def load(
     config: Config | None,
-    service_endpoint: Callable[[float], str | None] | None,
+    service_endpoint: Callable[[float], OtlpTarget | None] | None,
     environ: Mapping[str, str],
 ) -> None:
     """Import what spans need, if `decide` would probably create a provider. Never raises.
 
     Args:
         config: The client's settings; those of the process by default.
-        service_endpoint: Returns the endpoint that the service announced.
+        service_endpoint: Returns the receivers that the service announced.
         environ: The environment.
     """
-    from flowspan.telemetry.endpoint import names_endpoint, target_of  # noqa: PLC0415 - start-up cost
+    from flowspan.telemetry.endpoint import names_endpoint  # noqa: PLC0415 - start-up cost
 
     try:
         config = config or get_config()
-        endpoint = config.otlp_endpoint or (service_endpoint and service_endpoint(0.0))
-        is_asked = names_endpoint(environ) or endpoint or config.tracing
+        told = None if config.otlp_endpoint else _told_target(config, service_endpoint, 0.0)
+        is_asked = names_endpoint(environ) or config.otlp_endpoint or told or config.tracing
         if not is_asked or _is_off(config, environ):
             return
         from flowspan.telemetry import remote_span  # noqa: F401, PLC0415 - imports OpenTelemetry
         from flowspan.telemetry.provider import load_transport  # noqa: PLC0415 - imports the SDK
 
-        load_transport(target_of(environ, endpoint or None))
+        load_transport(_target_of(config, told, environ))
     except Exception:
         # The first run finds the same problem, and logs a warning.
         logger.debug("Modules for spans could not be imported.", exc_info=True)
@@ -175,14 +176,22 @@ def _own(
             told = _told_target(config, service_endpoint, wait_s)
             if told is None and config.tracing is None:
                 return Decision(None, is_final=False)
-        exporters, target = "otlp", target_of(environ, config.otlp_endpoint or DEFAULT_ENDPOINT)
-        if told is not None:
-            target = replace(target, url=_with_scheme(told.traces_url), protocol=told.protocol)
+        exporters, target = "otlp", _target_of(config, told, environ)
     from flowspan.telemetry.provider import install_provider  # noqa: PLC0415 - imports the SDK
 
     provider = install_provider(exporters, target, environ)
     _leave_early()
     return Decision(_tracer(provider, environ), is_final=True)
+
+
+def _target_of(config: Config, told: OtlpTarget | None, environ: Mapping[str, str]) -> Target:
+    """Return the receiver of rules 4 to 6, with the options that the environment sets."""
+    from flowspan.telemetry.endpoint import target_of  # noqa: PLC0415 - start-up cost
+
+    target = target_of(environ, config.otlp_endpoint or DEFAULT_ENDPOINT)
+    if told is None:
+        return target
+    return replace(target, url=_with_scheme(told.traces_url), protocol=told.protocol)
 
 
 def _told_target(
