@@ -154,10 +154,13 @@ class FastSpan(trace.Span):
         """True once anything else may refer to the span by its context."""
         self._context: SpanContext | None = None
 
-    # flowspan's own data needs no checks.
+    # flowspan's own data needs no checks. Nothing changes a span after its end, when another thread
+    # may encode it at any time.
 
     def put(self, attributes: Mapping[str, Any]) -> None:
         """Set flowspan's own attributes."""
+        if self.end_time is not None:
+            return
         if self.own is None:
             self.own = dict(attributes)
         else:
@@ -167,12 +170,16 @@ class FastSpan(trace.Span):
         self, name: str, attributes: Mapping[str, Any] | None = None, timestamp: int | None = None
     ) -> None:
         """Add one of flowspan's own events."""
+        if self.end_time is not None:
+            return
         limits = self._tracer.limits
         event = OwnEvent(name, _bounded(attributes, None, limits.max_attribute_length), timestamp)
         self._rare().add_event(event, limits.max_events)
 
     def put_link(self, context: SpanContext, attributes: Mapping[str, Any]) -> None:
         """Add one of flowspan's own links."""
+        if self.end_time is not None:
+            return
         length = self._tracer.limits.max_attribute_length
         self._append_link(
             Link(context, attributes if length is None else _bounded(attributes, None, length))
@@ -503,7 +510,7 @@ class FastRunSpan(FastSpan):
         if self.outcome is None:
             return first, {}
         state_type, state_name, attempts, ran_ns = self.outcome
-        length_ns = (self.end_time or self.start_time) - self.start_time
+        length_ns = 0 if self.end_time is None else self.end_time - self.start_time
         last = end_attributes(state_type, state_name, attempts, length_ns, ran_ns, self.thread)
         return first, last
 
