@@ -101,3 +101,19 @@ def test_flowspan_evicts_its_oldest_events_if_there_are_no_others() -> None:
     made = traced.spans["fetch"]
     assert [event.attributes["flowspan.artifact.id"] for event in made.events] == ["a3", "a4"]
     assert made.dropped_events == 3
+
+
+def test_links_of_user_code_evict_none_of_flowspan() -> None:
+    traced = Traced(is_fast=True)
+    span, _ = traced.start("fetch")
+    span.link(f"00-{7:032x}-{8:016x}-01", "r0", "rows")
+    token = span.enter()
+    for number in range(1, 201):
+        trace.get_current_span().add_link(trace.SpanContext(number, 1, is_remote=True))
+    span.leave(token)
+    span.end(COMPLETED, "Completed", "", None, 1 * S)
+
+    made = traced.spans["fetch"]
+    traces = [link.context.trace_id for link in made.links]
+    assert traces == [7, *range(74, 201)]
+    assert made.dropped_links == 73
