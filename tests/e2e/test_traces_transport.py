@@ -85,6 +85,19 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return pem, key
 
 
+def test_receiver_of_the_other_protocol_is_an_error(receiver: OtlpReceiver) -> None:
+    http = HttpTransport(Target(url=receiver.endpoint, protocol=HTTP))
+    with pytest.raises(SendError, match="the answer is not HTTP") as caught:
+        http.send(ONE_SPAN, TIMEOUT_S)
+    assert not caught.value.retryable
+    with HttpReceiver() as web:
+        transport = GrpcTransport(Target(url=f"http://127.0.0.1:{web.port}"))
+        with pytest.raises(SendError, match="UNAVAILABLE") as caught:
+            transport.send(ONE_SPAN, TIMEOUT_S)
+        transport.close()
+    assert caught.value.retryable, "a proxy may be starting there"
+
+
 @pytest.fixture
 def receiver() -> Iterator[OtlpReceiver]:
     with OtlpReceiver() as receiver:

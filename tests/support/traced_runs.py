@@ -24,10 +24,16 @@ class Traced:
     """A tracer with its own provider, and the exported spans."""
 
     def __init__(
-        self, *, is_fast: bool, environ: Mapping[str, str] | None = None, sampler=None
+        self,
+        *,
+        is_fast: bool,
+        environ: Mapping[str, str] | None = None,
+        sampler=None,
+        limits: SpanLimits | None = None,
     ) -> None:
         self.exporter = InMemorySpanExporter()
-        processors, limits = Processors(), SpanLimits()
+        processors, limits = Processors(), limits or SpanLimits()
+        self.processors = processors
         self.provider = TracerProvider(
             sampler=sampler,
             active_span_processor=processors,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flowspan.core.events import RunRecord
     from flowspan.core.run import Run
     from flowspan.core.run_context import OuterRun
+    from flowspan.core.run_course import RunCourse
     from flowspan.core.span import RunSpan
     from flowspan.telemetry.remote_span import RemoteSpan
     from flowspan.telemetry.run_span import SpanTracer
@@ -141,10 +142,16 @@ def told_endpoint() -> OtlpTarget | None:
     return _service_endpoint(0.0) if _service_endpoint is not None else None
 
 
-def end_lost(record: RunRecord, created_ns: int, state: tuple[int, str, str, int]) -> None:
+def end_lost(
+    record: RunRecord,
+    flow: RunRecord | None,
+    created_ns: int,
+    course: RunCourse,
+    state: tuple[int, str, str, int],
+) -> None:
     """End the span of a run whose process is gone; see `SpanTracer.end_lost`."""
-    if _tracer is not None and record.traceparent:
-        _tracer.end_lost(record, created_ns, state)
+    if _tracer is not None and record.trace_ids is not None:
+        _tracer.end_lost(record, flow, created_ns, course, state)
 
 
 def inject() -> dict[str, str]:

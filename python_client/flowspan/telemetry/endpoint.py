@@ -53,6 +53,15 @@ class Target:
         return self.url.startswith("https://")
 
     @property
+    def hint(self) -> str:
+        """A hint for a failure, if the port is the usual one of the other protocol; else empty."""
+        other = HTTP if self.protocol == GRPC else GRPC
+        if self.authority.rpartition(":")[2] != _DEFAULT_ENDPOINTS[other].rpartition(":")[2]:
+            return ""
+        name = "gRPC" if other == GRPC else "HTTP"
+        return f"is this the port of OTLP over {name}? Set {_PREFIX}PROTOCOL={other}"
+
+    @property
     def authority(self) -> str:
         """The host and port."""
         return urlsplit(self.url).netloc

@@ -49,7 +49,7 @@ _GATHER_S = 0.02
 _CHUNK_SPANS = 256
 _CHUNK_BYTES = 250_000
 """Maximum size of encoded spans that are joined, which takes less memory than single ones."""
-_UNENCODED_SPANS = 4_096
+_UNENCODED_SPANS = 2_048
 """Number of queued spans above which the thread that ends a span encodes it."""
 EXIT_FLUSH_S = 2.0
 """Maximum time that the end of the process waits for the delivery of spans."""
@@ -95,7 +95,7 @@ def limits_of(environ: Mapping[str, str], timeout_s: float) -> Limits:
 
 
 class Chunk:
-    """Encoded spans with one head.
+    """Encoded spans with one head, joined.
 
     Args:
         head: Their resource and scope.
@@ -105,25 +105,33 @@ class Chunk:
         head: Their resource and scope.
         data: Their bytes.
         count: Their number.
+        is_closed: True if it takes no more spans.
     """
 
-    __slots__ = ("_most", "count", "data", "head")
+    __slots__ = ("_most", "count", "data", "head", "is_closed")
 
     def __init__(self, head: Head, most: int) -> None:
         self._most = most
         self.head = head
-        self.data = bytearray()
+        self.data: bytes | bytearray = bytearray()
         self.count = 0
+        self.is_closed = False
 
-    def takes(self, head: Head, size: int) -> bool:
-        """Return True if a span with this head and size in bytes fits in."""
-        is_small = self.count < self._most and len(self.data) + size <= _CHUNK_BYTES
-        return is_small and head is self.head
-
-    def add(self, data: bytes) -> None:
-        """Add an encoded span."""
+    def add(self, head: Head, data: bytes) -> bool:
+        """Add an encoded span; return False if it does not fit in."""
+        if self.is_closed or head is not self.head:
+            return False
+        if self.count == self._most or (self.count and len(self.data) + len(data) > _CHUNK_BYTES):
+            self.close()
+            return False
         self.data += data
         self.count += 1
+        return True
+
+    def close(self) -> None:
+        """Take no more spans, and release the memory kept for them."""
+        self.is_closed = True
+        self.data = bytes(self.data)
 
 
 class ExportingProcessor(SpanProcessor):
@@ -133,11 +141,15 @@ class ExportingProcessor(SpanProcessor):
         transport: The transport to the receiver.
         place: The receiver's name, for the log.
         limits: The limits.
+        hint: A hint for the log if nothing can be delivered; may be empty.
     """
 
-    def __init__(self, transport: Transport, *, place: str, limits: Limits = _DEFAULTS) -> None:
+    def __init__(
+        self, transport: Transport, *, place: str, limits: Limits = _DEFAULTS, hint: str = ""
+    ) -> None:
         self._transport = transport
         self._place = place
+        self._hint = f": {hint}" if hint else ""
         self._limits = limits
         self._step_s = min(_GATHER_S, limits.delay_s)
         self._chunk_spans = min(_CHUNK_SPANS, limits.batch_spans)
@@ -159,17 +171,17 @@ class ExportingProcessor(SpanProcessor):
             os.register_at_fork(after_in_child=after_fork)
 
     def _prepare(self) -> None:
-        self._queue: deque[AnySpan | Encoded | threading.Event] = deque()
+        self._queue: deque[AnySpan | Chunk | threading.Event] = deque()
         """Ended spans and waiting flushes, in order."""
         self._chunks: deque[Chunk | threading.Event] = deque()
         """The same after encoding; only the thread uses it."""
         self._encoded = 0
-        """Number of spans in the chunks."""
+        """Number of spans in chunks, in the queue too."""
         self._on_its_way = 0
         """Number of spans in flight."""
         self._flushes = 0
         """Number of waiting flushes in the chunks."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may end a span at any point
         self._thread: threading.Thread | None = None
         self._armed = False
         """True if the thread knows that the queue is not empty."""
@@ -187,7 +199,6 @@ class ExportingProcessor(SpanProcessor):
 
     def on_end(self, span: AnySpan) -> None:
         """Queue a span, which does not change any more."""
-        item: AnySpan | Encoded = span
         if isinstance(span, ReadableSpan):
             context = span.context
             if context is None or not context.trace_flags & _SAMPLED:
@@ -198,12 +209,10 @@ class ExportingProcessor(SpanProcessor):
         if self._closing or waiting + self._encoded >= self._limits.queue_spans:
             self._dropped += 1
             return
-        if waiting >= _UNENCODED_SPANS:
-            encoded = self._encode(span)
-            if encoded is None:
-                return
-            item = encoded
-        self._queue.append(item)
+        if waiting < _UNENCODED_SPANS:
+            self._queue.append(span)
+        else:
+            self._encode_here(span)
         if not self._armed:
             self._arm()
         elif waiting == self._limits.batch_spans:
@@ -238,13 +247,30 @@ class ExportingProcessor(SpanProcessor):
         self._hurry.set()
         lost = self._dropped
         if not flushed:
-            waiting = sum(type(item) is not threading.Event for item in tuple(self._queue))
+            others = threading.Event, Chunk
+            waiting = sum(not isinstance(item, others) for item in tuple(self._queue))
             lost += self._on_its_way + self._encoded + waiting
         if lost:
             level = logging.INFO if self._warned else logging.WARNING
             logger.log(level, "%d spans were not delivered to %s.", lost, self._place)
         if flushed:
             self._transport.close()
+
+    def _encode_here(self, span: AnySpan) -> None:
+        """Encode a span in the thread that ended it, because the exporter's thread is behind."""
+        encoded = self._encode(span)
+        if encoded is None:
+            return
+        with self._lock:
+            try:
+                last = self._queue[-1]
+            except IndexError:  # the thread has taken all meanwhile
+                last = None
+            if not (isinstance(last, Chunk) and last.add(*encoded)):
+                chunk = Chunk(encoded[0], self._chunk_spans)
+                chunk.add(*encoded)
+                self._queue.append(chunk)
+            self._encoded += 1
 
     def _encode(self, span: AnySpan) -> Encoded | None:
         """Encode a span; return None and count it as dropped if that fails."""
@@ -319,20 +345,27 @@ class ExportingProcessor(SpanProcessor):
         chunk: Chunk | None = None
         for _ in range(len(self._queue)):
             item = self._queue.popleft()
-            if isinstance(item, threading.Event):
-                self._chunks.append(item)
-                self._flushes += 1
+            if isinstance(item, threading.Event | Chunk):
+                self._move(item)
                 chunk = None
                 continue
-            encoded = item if isinstance(item, tuple) else self._encode(item)
+            encoded = self._encode(item)
             if encoded is None:
                 continue
-            head, data = encoded
-            if chunk is None or not chunk.takes(head, len(data)):
-                chunk = Chunk(head, self._chunk_spans)
+            if chunk is None or not chunk.add(*encoded):
+                chunk = Chunk(encoded[0], self._chunk_spans)
+                chunk.add(*encoded)
                 self._chunks.append(chunk)
-            chunk.add(data)
-            self._encoded += 1
+            with self._lock:
+                self._encoded += 1
+
+    def _move(self, item: Chunk | threading.Event) -> None:
+        if isinstance(item, Chunk):
+            with self._lock:
+                item.close()
+        else:
+            self._flushes += 1
+        self._chunks.append(item)
 
     def _take(self) -> tuple[Groups, int, list[threading.Event]]:
         """Take the spans for one request, grouped by their heads, and the waiting flushes."""
@@ -352,7 +385,8 @@ class ExportingProcessor(SpanProcessor):
                 waiters.append(item)
                 self._flushes -= 1
             self._chunks.popleft()
-        self._encoded -= count
+        with self._lock:
+            self._encoded -= count
         return groups, count, waiters
 
     def _export(
@@ -405,7 +439,8 @@ class ExportingProcessor(SpanProcessor):
             return
         self._warned = True
         logger.warning(
-            "Spans cannot be delivered to %s: %s. The flow continues; this is logged only once.",
+            "Spans cannot be delivered to %s: %s%s. The flow continues; this is logged only once.",
             self._place,
             why,
+            self._hint,
         )

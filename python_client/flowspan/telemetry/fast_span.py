@@ -10,7 +10,7 @@ Data that user code puts on a fast span passes the SDK's own checks and limits.
 from __future__ import annotations
 
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
@@ -39,12 +39,21 @@ if TYPE_CHECKING:
 
 UNSET = Status(StatusCode.UNSET)
 FLAGS = tuple(TraceFlags(number) for number in range(4))
+T = TypeVar("T")
+
 _evicting = Lock()
-"""Held while an event is evicted, which is rare."""
+"""Held while an event or link is evicted, which is rare."""
 
 
 class OwnEvent(Event):
     """An event of flowspan's. Events of user code never evict it."""
+
+
+class OwnLink(Link):
+    """A link of flowspan's. Links of user code never evict it."""
+
+
+_OWN = OwnEvent, OwnLink
 
 
 class Extras:
@@ -56,13 +65,15 @@ class Extras:
         sampled: The attributes as the sampler returned them, if it changed them; else None.
         events: The events, at most as many as the limit.
         dropped_events: Number of evicted events.
-        links: The links; None without any.
+        links: The links, at most as many as the limit.
+        dropped_links: Number of evicted links.
         records_exception: True if the span records an exception that leaves its `with` block.
         sets_status: True if such an exception makes the span an error.
     """
 
     __slots__ = (
         "dropped_events",
+        "dropped_links",
         "events",
         "kind",
         "links",
@@ -77,19 +88,28 @@ class Extras:
         self.users: BoundedAttributes | None = None
         self.sampled: Mapping[str, Any] | None = None
         self.events: list[Event] = []
-        self.dropped_events = 0
-        self.links: BoundedList[Link] | None = None
+        self.links: list[Link] = []
+        self.dropped_events = self.dropped_links = 0
         self.records_exception = self.sets_status = True
 
     def add_event(self, event: Event, limit: int | None) -> None:
         """Add an event; evict the oldest one of user code if there are too many."""
-        self.events.append(event)
-        if limit is None or len(self.events) <= limit:
-            return
-        with _evicting:
-            found = (n for n, each in enumerate(self.events) if type(each) is not OwnEvent)
-            del self.events[next(found, 0)]
-            self.dropped_events += 1
+        self.dropped_events += _append(self.events, event, limit)
+
+    def add_link(self, link: Link, limit: int | None) -> None:
+        """Add a link; evict the oldest one of user code if there are too many."""
+        self.dropped_links += _append(self.links, link, limit)
+
+
+def _append(items: list[T], item: T, limit: int | None) -> int:
+    """Append an item; return the number of evicted ones."""
+    items.append(item)
+    if limit is None or len(items) <= limit:
+        return 0
+    with _evicting:
+        found = (n for n, each in enumerate(items) if not isinstance(each, _OWN))
+        del items[next(found, 0)]
+    return 1
 
 
 class FastSpan(trace.Span):
@@ -154,10 +174,13 @@ class FastSpan(trace.Span):
         """True once anything else may refer to the span by its context."""
         self._context: SpanContext | None = None
 
-    # flowspan's own data needs no checks.
+    # flowspan's own data needs no checks. Nothing changes a span after its end, when another thread
+    # may encode it at any time.
 
     def put(self, attributes: Mapping[str, Any]) -> None:
         """Set flowspan's own attributes."""
+        if self.end_time is not None:
+            return
         if self.own is None:
             self.own = dict(attributes)
         else:
@@ -167,16 +190,20 @@ class FastSpan(trace.Span):
         self, name: str, attributes: Mapping[str, Any] | None = None, timestamp: int | None = None
     ) -> None:
         """Add one of flowspan's own events."""
+        if self.end_time is not None:
+            return
         limits = self._tracer.limits
         event = OwnEvent(name, _bounded(attributes, None, limits.max_attribute_length), timestamp)
         self._rare().add_event(event, limits.max_events)
 
     def put_link(self, context: SpanContext, attributes: Mapping[str, Any]) -> None:
         """Add one of flowspan's own links."""
+        if self.end_time is not None:
+            return
         length = self._tracer.limits.max_attribute_length
-        self._append_link(
-            Link(context, attributes if length is None else _bounded(attributes, None, length))
-        )
+        if length is not None:
+            attributes = _bounded(attributes, None, length)
+        self._add_link(OwnLink(context, attributes))
 
     def absorb(self, other: FastSpan) -> None:
         """End another span without exporting it, and take over what user code put on it."""
@@ -188,7 +215,7 @@ class FastSpan(trace.Span):
         for event in other.events:
             self._rare().add_event(event, self._tracer.limits.max_events)
         for link in other.links:
-            self._append_link(link)
+            self._add_link(link)
 
     # The interface of OpenTelemetry's spans.
 
@@ -249,7 +276,7 @@ class FastSpan(trace.Span):
             return
         limits = self._tracer.limits
         bounded = _bounded(attributes, limits.max_link_attributes, limits.max_attribute_length)
-        self._append_link(Link(context, bounded))
+        self._add_link(Link(context, bounded))
 
     def update_name(self, name: str) -> None:
         """Change the name of the span."""
@@ -343,12 +370,12 @@ class FastSpan(trace.Span):
     @property
     def links(self) -> Sequence[Link]:
         """The links of the span."""
-        return () if self.extras is None or self.extras.links is None else self.extras.links
+        return () if self.extras is None else tuple(self.extras.links)
 
     @property
     def dropped_links(self) -> int:
         """Number of links dropped because of the limit."""
-        return 0 if self.extras is None or self.extras.links is None else self.extras.links.dropped
+        return 0 if self.extras is None else self.extras.dropped_links
 
     @property
     def resource(self) -> Resource:
@@ -370,8 +397,11 @@ class FastSpan(trace.Span):
         values, dropped = self._attributes()
         attributes = BoundedAttributes(attributes=values)
         attributes.dropped = dropped
+        # Plain lists would lose the numbers of dropped items.
         events: BoundedList[Event] = BoundedList.from_seq(None, self.events)
         events.dropped = self.dropped_events
+        links: BoundedList[Link] = BoundedList.from_seq(None, self.links)
+        links.dropped = self.dropped_links
         return ReadableSpan(
             self.name,
             context=self.context,
@@ -379,7 +409,7 @@ class FastSpan(trace.Span):
             resource=self.resource,
             attributes=attributes,
             events=events,
-            links=self.links,
+            links=links,
             kind=self.kind,
             status=self.status,
             start_time=self.start_time,
@@ -415,11 +445,8 @@ class FastSpan(trace.Span):
             self.extras = Extras()
         return self.extras
 
-    def _append_link(self, link: Link) -> None:
-        extras = self._rare()
-        if extras.links is None:
-            extras.links = BoundedList(self._tracer.limits.max_links)
-        extras.links.append(link)
+    def _add_link(self, link: Link) -> None:
+        self._rare().add_link(link, self._tracer.limits.max_links)
 
     def _attributes(self) -> tuple[dict[str, Any], int]:
         """Return all attributes, within the limits, and the number of dropped ones."""
@@ -503,7 +530,7 @@ class FastRunSpan(FastSpan):
         if self.outcome is None:
             return first, {}
         state_type, state_name, attempts, ran_ns = self.outcome
-        length_ns = (self.end_time or self.start_time) - self.start_time
+        length_ns = 0 if self.end_time is None else self.end_time - self.start_time
         last = end_attributes(state_type, state_name, attempts, length_ns, ran_ns, self.thread)
         return first, last
 

@@ -195,12 +195,25 @@ class FastTracer(trace.Tracer):
         return self._start(name, context, SpanKind.INTERNAL, attributes, (), start_time, prepare)
 
     def adopt(
-        self, record: RunRecord, own: SpanContext, parent: SpanContext | None, start_ns: int
+        self,
+        record: RunRecord,
+        flow: RunRecord | None,
+        own: SpanContext,
+        parent: SpanContext | None,
+        start_ns: int,
     ) -> FastRunSpan:
-        """Return the span of a run that another process started, which ended before the span."""
+        """Return the span of a run that another process started, which ended before the span.
+
+        Args:
+            record: The run.
+            flow: As in `start_run`.
+            own: The ids of its span.
+            parent: The ids of the parent's span.
+            start_ns: As in `start_run`.
+        """
         flags = own.trace_flags & _KNOWN_FLAGS
         return FastRunSpan(
-            self, record, None, own.trace_id, own.span_id, flags, None, parent, start_ns
+            self, record, flow, own.trace_id, own.span_id, flags, None, parent, start_ns
         )
 
     # The SDK's uses only `start_span`, and is a decorator as well.

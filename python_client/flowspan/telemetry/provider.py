@@ -119,7 +119,10 @@ def _resource() -> Resource:
 def _processor(name: str, target: Target, environ: Mapping[str, str]) -> SpanProcessor:
     if name == "otlp":
         return ExportingProcessor(
-            _transport(target), place=target.url, limits=limits_of(environ, target.timeout_s)
+            _transport(target),
+            place=target.url,
+            limits=limits_of(environ, target.timeout_s),
+            hint=target.hint,
         )
     if name == "console":
         return SimpleSpanProcessor(ConsoleSpanExporter(out=sys.stdout))

@@ -96,7 +96,8 @@ def encode_run_span(span: FastRunSpan) -> bytes:
     if outcome is None or len(run_id) != _ID_CHARACTERS or _is_special(span, extras):
         return encode_span(span)
     state_type, state_name, attempts, ran_ns = outcome
-    start_ns, end_ns = span.start_time, span.end_time or span.start_time
+    start_ns = span.start_time
+    end_ns = start_ns if span.end_time is None else span.end_time
     queued_ns = end_ns - start_ns - ran_ns
     fixed = _FIXED.pack(
         _SPAN_ID,
@@ -137,9 +138,8 @@ def encode_run_span(span: FastRunSpan) -> bytes:
     rest = _rest(span) if extras is not None or span.own or run.tags or span.trace_state else b""
     if not size:
         before_name = b""
-    if span.status is not UNSET:
-        rest += status_field(span.status)
-    parts = (fixed, family, definition, ending, before_name, run_name, rest)
+    status = b"\x7a\x00" if span.status is UNSET else status_field(span.status)
+    parts = (fixed, family, definition, ending, before_name, run_name, rest, status)
     return b"".join((b"\x12", length_bytes(sum(map(len, parts))), *parts))
 
 

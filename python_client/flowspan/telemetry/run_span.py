@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from flowspan.core.definition import Definition
     from flowspan.core.events import RunRecord
     from flowspan.core.run_context import OuterRun
+    from flowspan.core.run_course import RunCourse
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -107,13 +108,20 @@ class SpanTracer:
 
     @never_fails
     def end_lost(
-        self, record: RunRecord, created_ns: int, state: tuple[int, str, str, int]
+        self,
+        record: RunRecord,
+        flow: RunRecord | None,
+        created_ns: int,
+        course: RunCourse,
+        state: tuple[int, str, str, int],
     ) -> None:
         """End the span of a run whose process is gone, if flowspan created the provider.
 
         Args:
             record: The run, with the ids of its span.
+            flow: The flow run that it belongs to; None if it is unknown.
             created_ns: The time of its creation.
+            course: Its attempts.
             state: Its terminal state: type, name, message and time.
         """
         own = span_context(record.traceparent)
@@ -122,10 +130,12 @@ class SpanTracer:
         parent = None
         if record.parent_span:
             parent = SpanContext(own.trace_id, record.parent_span, is_remote=True)
-        span = self._fast.adopt(record, own, parent, created_ns)
+        span = self._fast.adopt(record, flow, own, parent, created_ns)
         span.put({names.SYNTHETIC: True})
         kind, name, message, time_ns = state
-        RunSpan(self._tracer, span, record, created_ns).end(kind, name, message, None, time_ns)
+        RunSpan(self._tracer, span, record, created_ns, course=course).end(
+            kind, name, message, None, time_ns
+        )
 
     def _start_run(
         self, record: RunRecord, time_ns: int, outer: OuterRun | None, flow: RunRecord | None
@@ -224,6 +234,7 @@ class RunSpan:
         record: RunRecord,
         created_ns: int,
         flow: RunRecord | None = None,
+        course: RunCourse | None = None,
     ) -> None:
         self._tracer = tracer
         self._span = span
@@ -241,6 +252,8 @@ class RunSpan:
         self._ran_ns = 0
         """The time of the ended attempts."""
         self._thread: Thread | None = None
+        if course is not None:
+            self._tries, self._ran_ns = course.attempts, course.ran_ns
 
     def attempt(self, number: int, time_ns: int) -> None:
         """Record that an attempt began."""

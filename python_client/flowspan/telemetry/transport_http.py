@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import ssl
+from http.client import BadStatusLine, HTTPException
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -42,6 +43,13 @@ class HttpTransport:
                 raise SendError(msg, retryable=error.code in _RETRYABLE) from None
         except ssl.SSLError as error:
             raise SendError(str(error), retryable=False) from None
+        except BadStatusLine as error:
+            # A closed connection is one as well.
+            is_closed = isinstance(error, ConnectionError)
+            msg = str(error) if is_closed else "the answer is not HTTP"
+            raise SendError(msg, retryable=is_closed) from None
+        except HTTPException as error:
+            raise SendError(f"{type(error).__name__}: {error}", retryable=True) from None
         except (URLError, OSError) as error:
             raise SendError(str(getattr(error, "reason", error)), retryable=True) from None
 

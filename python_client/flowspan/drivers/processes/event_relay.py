@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from flowspan import telemetry
 from flowspan.core.events import ARTIFACT, CREATED, STATE
-from flowspan.core.states import TERMINAL_TYPES, State, StateType
+from flowspan.core.run_course import RunCourse
+from flowspan.core.states import RUNNING, TERMINAL_TYPES, State, StateType
 from flowspan.drivers.processes.pipe_messages import FORGET, WATCH
 
 if TYPE_CHECKING:
@@ -18,6 +19,34 @@ if TYPE_CHECKING:
     from flowspan.drivers.process import ProcessContext
 
 _TERMINAL = frozenset(kind.number for kind in TERMINAL_TYPES)
+_RUNNING = RUNNING.number
+
+
+class _OpenRun:
+    """A run of the worker that has not ended.
+
+    Attributes:
+        record: The run.
+        created_ns: The time of its creation.
+        attempt: The number of its attempt.
+        course: The progress of its span.
+    """
+
+    __slots__ = ("attempt", "course", "created_ns", "record")
+
+    def __init__(self, record: RunRecord, created_ns: int) -> None:
+        self.record = record
+        self.created_ns = created_ns
+        self.attempt = 1
+        self.course = RunCourse()
+
+    def enter(self, attempt: int, state_type: int, time_ns: int) -> None:
+        """Record that the run entered a state."""
+        self.attempt = attempt
+        if state_type == _RUNNING:
+            self.course.begin(time_ns)
+        else:
+            self.course.stop(time_ns)
 
 
 class Relay:
@@ -36,10 +65,8 @@ class Relay:
         self.caller: Run | None = None
         self._process = process
         self._deliver = deliver
-        self._open: dict[str, tuple[RunRecord, int]] = {}
-        """The open runs of the worker, with their creation times."""
-        self._attempts: dict[str, int] = {}
-        """The current attempt of each open run that has begun."""
+        self._open: dict[str, _OpenRun] = {}
+        """The open runs of the worker, by their ids."""
         self._watched: set[str] = set()
 
     def open(self) -> None:
@@ -59,13 +86,9 @@ class Relay:
         for event in events:
             code = event[0]
             if code == CREATED:
-                self._open[event[1].id] = event[1], event[3]
+                self._open[event[1].id] = _OpenRun(event[1], event[3])
             elif code == STATE:
-                if event[3] in _TERMINAL:
-                    self._open.pop(event[1], None)
-                    self._attempts.pop(event[1], None)
-                else:
-                    self._attempts[event[1]] = event[2]
+                self._follow(event)
             elif code == ARTIFACT:
                 self._note_artifact(event)
             elif code == WATCH:
@@ -93,14 +116,36 @@ class Relay:
         self._watched.clear()
         count = len(self._open)
         name, number = State(kind).name, kind.number
-        for run_id, (record, created_ns) in reversed(self._open.items()):
+        for run_id, run in reversed(self._open.items()):
             now = self._process.now_ns()
-            attempt = self._attempts.get(run_id, 1)
-            self._process.emit((STATE, run_id, attempt, number, name, message, now, None, None))
-            telemetry.end_lost(record, created_ns, (number, name, message, now))
+            ended = STATE, run_id, run.attempt, number, name, message, now, None, None
+            self._process.emit(ended)
+            run.course.stop(now)
+            flow = self._flow_of(run.record)
+            state = number, name, message, now
+            telemetry.end_lost(run.record, flow, run.created_ns, run.course, state)
         self._open.clear()
-        self._attempts.clear()
         return count
+
+    def _follow(self, event: Event) -> None:
+        """Track the state of an open run."""
+        _, run_id, attempt, state_type, _, _, time_ns, *_ = event
+        if state_type in _TERMINAL:
+            self._open.pop(run_id, None)
+        elif run_id in self._open:
+            self._open[run_id].enter(attempt, state_type, time_ns)
+
+    def _flow_of(self, record: RunRecord) -> RunRecord | None:
+        """Return the record of the flow run that an open run belongs to."""
+        if record.is_flow:
+            return record
+        found = self._open.get(record.flow_run_id or "")
+        if found is not None:
+            return found.record
+        flow_run = None if self.caller is None else self.caller.flow_run
+        if flow_run is not None and flow_run.record.id == record.flow_run_id:
+            return flow_run.record
+        return None
 
     def _note_artifact(self, event: Event) -> None:
         """Record an artifact on the caller's span; other runs have their spans in the worker."""

@@ -100,3 +100,21 @@ def test_a_value_that_is_wrong_is_named(name: str, text: str) -> None:
 def test_who_names_an_endpoint() -> None:
     assert not names_endpoint({"OTEL_EXPORTER_OTLP_ENDPOINT": " "})
     assert names_endpoint({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://a"})
+
+
+@pytest.mark.parametrize(
+    ("url", "protocol", "words"),
+    [
+        ("http://localhost:4318", "grpc", "over HTTP? Set OTEL_EXPORTER_OTLP_PROTOCOL=http/proto"),
+        ("https://otel.example:4317/v1/traces", "http/protobuf", "over gRPC? Set OTEL_EXPORTER_"),
+        ("http://localhost:4317", "grpc", ""),
+        ("http://localhost:4318/v1/traces", "http/protobuf", ""),
+        ("http://localhost:14318", "grpc", ""),
+        ("http://localhost", "grpc", ""),
+        ("http://localhost:port", "grpc", ""),
+    ],
+)
+def test_port_of_the_other_protocol_gets_a_hint(url: str, protocol: str, words: str) -> None:
+    hint = Target(url=url, protocol=protocol).hint
+    assert words in hint
+    assert bool(words) == bool(hint)

@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from flowspan.telemetry import exporter as exporter_module
@@ -153,6 +153,21 @@ def test_what_failed_is_sent_again_in_order(make: Make, caplog: pytest.LogCaptur
     assert "UNAVAILABLE: away" in warnings[0].getMessage()
 
 
+def test_warning_contains_the_hint(caplog: pytest.LogCaptureFixture) -> None:
+    transport = FakeTransport()
+    transport.failures = [SendError("UNAVAILABLE: away", retryable=False)]
+    hint = "is this the port of OTLP over HTTP? Set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
+    processor = ExportingProcessor(transport, place="http://localhost:4318", hint=hint)
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(processor)
+    provider.get_tracer("test").start_span("a").end()
+    processor.shutdown(WAIT_S)
+    assert caplog.records[0].getMessage() == (
+        f"Spans cannot be delivered to http://localhost:4318: UNAVAILABLE: away: {hint}. "
+        "The flow continues; this is logged only once."
+    )
+
+
 def test_what_was_refused_for_good_is_given_up(make: Make) -> None:
     processor, transport, end = make()
     transport.failures = [SendError("UNIMPLEMENTED", retryable=False)]
@@ -266,3 +281,73 @@ def test_limits_of_the_environment() -> None:
         timeout_s=3.0,
     )
     assert limits == Limits(delay_s=0.5, queue_spans=7, timeout_s=3.0)
+
+
+def test_spans_are_sent_soon_if_asked_for(make: Make) -> None:
+    processor, transport, end = make(Limits(delay_s=3600))
+    processor.send_soon()
+    end("a")
+    processor.send_soon()
+    assert transport.tried.acquire(timeout=WAIT_S)
+    assert processor.force_flush(WAIT_S * 1000)
+    assert transport.names == ["a"]
+
+
+def test_many_waiting_spans_are_kept_as_bytes(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the receiver hangs, the thread that ends a span encodes it if many spans wait."""
+    monkeypatch.setattr(exporter_module, "_UNENCODED_SPANS", 3)
+    monkeypatch.setattr(exporter_module, "_CHUNK_SPANS", 4)
+    processor, transport, end = make(Limits(delay_s=0.001, queue_spans=20))
+    transport.gate = threading.Event()
+    end("first")
+    assert transport.tried.acquire(timeout=WAIT_S)
+    for number in range(25):
+        end(str(number))
+    objects = [item for item in processor._queue if isinstance(item, ReadableSpan)]
+    assert len(objects) == 3
+    assert len(processor._queue) < 10, "encoded spans are joined"
+    transport.gate.set()
+    assert processor.force_flush(WAIT_S * 1000)
+    kept = len(transport.names) - 1
+    assert transport.names == ["first", *map(str, range(kept))], "the newest are dropped"
+    assert 15 <= kept <= 20, "joined spans count as one more"
+
+
+def test_span_that_cannot_be_encoded_is_left_out(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processor, transport, end = make(Limits(delay_s=3600))
+    encode = exporter_module.encode_span
+
+    def broken(span: ReadableSpan) -> bytes:
+        if span.name == "bad":
+            raise ValueError(span.name)
+        return encode(span)
+
+    monkeypatch.setattr(exporter_module, "encode_span", broken)
+    for name in ("a", "bad", "b"):
+        end(name)
+    assert processor.force_flush(WAIT_S * 1000)
+    assert transport.names == ["a", "b"]
+
+
+def test_threads_that_end_spans_at_once_lose_none(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporter_module, "_UNENCODED_SPANS", 5)
+    processor, transport, end = make(Limits(delay_s=0.001, batch_spans=50))
+    monkeypatch.setattr(processor, "_step_s", 0.001)
+
+    def work(thread: int) -> None:
+        for number in range(500):
+            end(f"{thread}-{number}")
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert processor.force_flush(WAIT_S * 1000)
+    assert sorted(transport.names) == sorted(f"{t}-{n}" for t in range(4) for n in range(500))
+    assert max(map(len, transport.requests)) <= 50
+    assert processor._encoded == 0

@@ -6,7 +6,9 @@ messages, which contain everything that a receiver sees.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +16,7 @@ from opentelemetry import context as contexts
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.id_generator import IdGenerator
@@ -31,6 +33,7 @@ from opentelemetry.sdk.trace.sampling import (
 )
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
+    Link,
     NonRecordingSpan,
     SpanContext,
     SpanKind,
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 OTHER = SpanContext(1, 2, is_remote=True, trace_state=TraceState([("a", "b")]))
+STATE_ALONE = SpanContext(0, 0, is_remote=True, trace_state=TraceState([("a", "b")]))
 START_NS, END_NS = 1_700_000_000_000_000_000, 1_700_000_001_000_000_000
 
 
@@ -65,8 +69,39 @@ class Counted(IdGenerator):
         return next(self._trace_ids)
 
 
+class Watcher(SpanProcessor):
+    """Records what a processor is called with."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+    def on_start(self, span: Any, parent_context: Context | None = None) -> None:
+        span.set_attribute("watched", True)
+        above = trace.get_current_span(parent_context).get_span_context()
+        self.calls.append(("start", span.is_recording(), above, *facts(span)))
+
+    def _on_ending(self, span: Any) -> None:
+        span.set_attribute("too late", True)
+        self.calls.append(("ending", span.is_recording(), *facts(span)))
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self.calls.append(("end", *facts(span)))
+
+
+def facts(span: Any) -> tuple[Any, ...]:
+    """Return what a processor can read of a span."""
+    try:
+        read = json.loads(span.to_json())
+    except TypeError as error:  # bytes
+        read = str(error)
+    assert span.resource.attributes["service.name"] == "shop"
+    assert span.instrumentation_scope.name == "flowspan"
+    counts = span.dropped_attributes, span.dropped_events, span.dropped_links
+    return span.name, span.kind, span.context, span.parent, dict(span.attributes), read, counts
+
+
 class Tracing:
-    """A tracer of either kind with a provider of its own.
+    """A tracer of either kind with a provider of its own, and a log of its processors' calls.
 
     Args:
         is_fast: True for flowspan's tracer, False for the SDK's.
@@ -88,6 +123,8 @@ class Tracing:
             shutdown_on_exit=False,
         )
         provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+        self.watcher = Watcher()
+        provider.add_span_processor(self.watcher)
         scope = InstrumentationScope("flowspan", "1")
         self.tracer: trace.Tracer = (
             FastTracer(provider, processors, limits, scope)
@@ -110,14 +147,21 @@ def both(case: Callable[[trace.Tracer], Any], **options: Any) -> ExportTraceServ
     fast, sdk = (Tracing(is_fast=is_fast, **options) for is_fast in (True, False))
     assert case(fast.tracer) == case(sdk.tracer)
     assert fast.exported() == sdk.exported()
+    assert fast.watcher.calls == sdk.watcher.calls
     return fast.exported()
 
 
 def raised() -> BaseException:
-    """Return an error without a cause: flowspan records the causes of failures elsewhere."""
     try:
         raise KeyError("k")
     except KeyError as error:
+        return error
+
+
+def caused() -> BaseException:
+    try:
+        raise ValueError("v") from ERROR
+    except ValueError as error:
         return error
 
 
@@ -155,7 +199,14 @@ OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "event of a wrong type": lambda span: span.add_event("at", {"o": object()}, 5),
     "exception": lambda span: span.record_exception(ERROR, {"exception.escaped": "False"}, 6),
     "link": lambda span: span.add_link(OTHER, {"why": "because"}),
+    "exception that escapes": lambda span: span.record_exception(ERROR, timestamp=6, escaped=True),
+    "exception with a cause": lambda span: span.record_exception(caused(), timestamp=6),
     "link without attributes": lambda span: span.add_link(OTHER),
+    "link without ids": lambda span: span.add_link(trace.INVALID_SPAN_CONTEXT, {"why": "b"}),
+    "link with a tracestate alone": lambda span: span.add_link(STATE_ALONE),
+    "link with nothing": lambda span: span.add_link(trace.INVALID_SPAN_CONTEXT),
+    "status and description": lambda span: span.set_status(BAD, "ignored"),
+    "status by code, unset": lambda span: span.set_status(StatusCode.UNSET, "x"),
     "status by code": lambda span: span.set_status(StatusCode.ERROR, "bad"),
     "status ok": set_statuses(OK),
     "status error": set_statuses(BAD),
@@ -190,7 +241,7 @@ def test_operations_after_the_end_change_nothing(name: str) -> None:
         return seen
 
     (span,) = both(case).resource_spans[0].scope_spans[0].spans
-    assert (span.name, span.end_time_unix_nano, len(span.attributes)) == ("fetch", END_NS, 1)
+    assert (span.name, span.end_time_unix_nano, len(span.attributes)) == ("fetch", END_NS, 2)
 
 
 def parent(*, is_sampled: bool = True, is_remote: bool = True, flags: int = 0) -> Context:
@@ -272,6 +323,104 @@ def test_sampling_and_parents_are_the_same(sampler: str, above: str) -> None:
         return [(context, context.trace_state, context.is_remote) for context in seen]
 
     both(case, sampler=SAMPLERS[sampler])
+
+
+@pytest.mark.parametrize("decision", Decision)
+def test_span_records_if_the_sampler_says_so(decision: Decision) -> None:
+    def case(tracer: trace.Tracer) -> Any:
+        span = tracer.start_span("fetch", start_time=START_NS)
+        span.add_event("at", None, 5)
+        seen = span.is_recording(), span.get_span_context()
+        span.end(END_NS)
+        return seen
+
+    exported = both(case, sampler=Picky(decision))
+    assert bool(exported.resource_spans) is (decision is Decision.RECORD_AND_SAMPLE)
+
+
+STARTS: dict[str, dict[str, Any]] = {
+    "kind": {"kind": SpanKind.CLIENT},
+    "link": {"links": [Link(OTHER, {"why": "because"})]},
+    "links": {"links": (Link(OTHER, {"a": object()}), Link(trace.INVALID_SPAN_CONTEXT))},
+    "attributes": {"attributes": {"a": 1, "b": object(), "c": [1, "x"], "": 2}},
+    "no attributes": {"attributes": {}, "links": ()},
+    "no exception": {"record_exception": False},
+    "no status": {"set_status_on_exception": False},
+    "neither": {"record_exception": False, "set_status_on_exception": False},
+}
+
+
+@pytest.mark.parametrize("limits", [None, SpanLimits(max_links=1, max_span_attribute_length=2)])
+@pytest.mark.parametrize("options", STARTS)
+def test_options_at_the_start_are_honoured(options: str, limits: SpanLimits | None) -> None:
+    def case(tracer: trace.Tracer) -> Any:
+        span = tracer.start_span("fetch", start_time=START_NS, **STARTS[options])
+        span.add_link(OTHER, {"second": "link"})
+        span.end(END_NS)
+
+    both(case, limits=limits)
+
+
+class FrozenTime:
+    """A clock that stands still: `with` blocks end their spans now."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for module in ("opentelemetry.sdk.trace.time_ns", "flowspan.clock.now_ns"):
+            monkeypatch.setattr(module, lambda: END_NS)
+
+
+@pytest.mark.parametrize("error", [None, ValueError("no"), asyncio.CancelledError(), SystemExit(1)])
+@pytest.mark.parametrize("options", STARTS)
+@pytest.mark.parametrize("way", ["span", "current span", "kept open", "function", "coroutine"])
+def test_with_blocks_are_the_same(
+    monkeypatch: pytest.MonkeyPatch, options: str, error: BaseException | None, way: str
+) -> None:
+    FrozenTime(monkeypatch)
+
+    def work() -> trace.Span:
+        if error is not None:
+            raise error.with_traceback(None)
+        return trace.get_current_span()
+
+    def case(tracer: trace.Tracer) -> Any:
+        given = {"start_time": START_NS, **STARTS[options]}
+        seen = caught = None
+        try:
+            if way == "span":
+                with tracer.start_span("fetch", **given):
+                    work()
+            elif way in {"current span", "kept open"}:
+                ends = {"end_on_exit": way == "current span"}
+                with tracer.start_as_current_span("fetch", **given, **ends) as seen:
+                    assert work() is seen
+            elif way == "function":
+                decorated = tracer.start_as_current_span("fetch", **given)(work)
+                for _ in range(2):
+                    seen = decorated()
+            else:
+
+                @tracer.start_as_current_span("fetch", **given)
+                async def coroutine() -> trace.Span:
+                    return work()
+
+                seen = asyncio.run(coroutine())
+        except BaseException as raised:  # noqa: BLE001 - any error can be passed
+            caught = raised
+        assert caught is error
+        after = trace.get_current_span() is trace.INVALID_SPAN
+        return after, seen is None or (seen.get_span_context(), seen.is_recording())
+
+    request = spans_of(both(case))
+    assert len(request) == {"kept open": 0, "function": 2 if error is None else 1}.get(way, 1)
+
+
+def spans_of(request: ExportTraceServiceRequest) -> list[Any]:
+    return [
+        span
+        for resource_spans in request.resource_spans
+        for scope_spans in resource_spans.scope_spans
+        for span in scope_spans.spans
+    ]
 
 
 LIMITS = {
