@@ -16,9 +16,11 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import SpanContext, StatusCode
 
+from flowspan.core import waits
 from flowspan.core.failures import summary
 from flowspan.core.states import CANCELLED, COMPLETED
 from flowspan.telemetry import attributes as names
+from flowspan.telemetry.pending import show_later
 from flowspan.telemetry.propagation import (
     context_below,
     environ_context,
@@ -27,17 +29,20 @@ from flowspan.telemetry.propagation import (
     traceparent,
     tracestate,
 )
+from flowspan.telemetry.waiting import shown_waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextvars import Token
 
     from opentelemetry.context import Context
-    from opentelemetry.trace import Span, Tracer
+    from opentelemetry.trace import Span, Tracer, TracerProvider
 
+    from flowspan.clock import Timer
     from flowspan.core.definition import Definition
     from flowspan.core.events import RunRecord
     from flowspan.core.run_context import OuterRun
+    from flowspan.telemetry.waiting import Wait
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,6 +52,7 @@ logger = logging.getLogger("flowspan.telemetry")
 SCOPE_NAME = "flowspan"
 """The instrumentation scope of the spans of runs."""
 _COMPLETED, _CANCELLED = COMPLETED.number, CANCELLED.number
+_FLUSH_MS = 5_000
 NOTICEABLE_WAIT_NS = 1_000_000
 """Minimum wait before the first attempt for which a run gets an event."""
 
@@ -70,11 +76,20 @@ class SpanTracer:
     Args:
         tracer: The OpenTelemetry tracer that creates them.
         environ: The environment of the process; its TRACEPARENT is the parent of top-level runs.
+        provider: The provider of the tracer, to send the spans of running flows at once; None waits
+            until it sends them by itself.
     """
 
-    def __init__(self, tracer: Tracer, *, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        tracer: Tracer,
+        *,
+        environ: Mapping[str, str],
+        provider: TracerProvider | None = None,
+    ) -> None:
         self._tracer = tracer
         self._outer = environ_context(environ)
+        self._provider = provider
 
     def start_run(
         self,
@@ -150,7 +165,16 @@ class SpanTracer:
             record.tracestate = tracestate(own)
         if parent.is_valid:
             record.parent_span_id = f"{parent.span_id:016x}"
-        return RunSpan(self._tracer, span, record.function_name, time_ns)
+        run = RunSpan(self._tracer, span, record.function_name, time_ns)
+        if record.is_flow and record.parent_run_id is None and own.trace_flags.sampled:
+            run.pending = show_later(lambda: self._show_pending(run, record))
+        return run
+
+    def _show_pending(self, run: RunSpan, record: RunRecord) -> None:
+        run.show_pending(record)
+        flush = getattr(self._provider, "force_flush", None)
+        if flush is not None:
+            flush(_FLUSH_MS)
 
 
 class RunSpan:
@@ -165,6 +189,9 @@ class RunSpan:
         "_started_ns",
         "_tracer",
         "_tries",
+        "_waiting_since_ns",
+        "_waits",
+        "pending",
     )
 
     def __init__(self, tracer: Tracer, span: Span, name: str, created_ns: int) -> None:
@@ -179,6 +206,12 @@ class RunSpan:
         """Number of attempts that have begun."""
         self._started_ns: int | None = None
         """The time when the attempt began; None while none is running."""
+        self._waiting_since_ns = created_ns
+        """The time when the run was created, or its last attempt ended."""
+        self._waits: list[tuple[str, int]] | None = None
+        """What it waits for, and since when; None if no reason is known."""
+        self.pending: Timer | None = None
+        """The timer that shows that the run has not ended; None for runs that are not shown."""
 
     @never_fails
     def attempt(self, number: int, time_ns: int) -> None:
@@ -192,9 +225,49 @@ class RunSpan:
         if number > 1:
             self._span.add_event(names.RETRYING_EVENT, {names.ATTEMPT: number}, time_ns)
             self._current = self._start_child("attempt", time_ns, {names.ATTEMPT: number})
-        elif time_ns - self._created_ns >= NOTICEABLE_WAIT_NS:
-            waited_s = (time_ns - self._created_ns) / 1e9
-            self._span.add_event(names.RUNNING_EVENT, {names.WAITED: waited_s}, time_ns)
+        if time_ns - self._waiting_since_ns >= NOTICEABLE_WAIT_NS:
+            self._waited(self._waiting_since_ns, time_ns)
+        self._waits = None
+
+    @never_fails
+    def waits_for(self, reason: str, time_ns: int) -> None:
+        """Record that the run has waited for something since a time."""
+        if self._waits is None:
+            self._waits = []
+        self._waits.append((reason, time_ns))
+
+    def _waited(self, begin_ns: int, end_ns: int) -> None:
+        """Show that the code of the run did not run, although the run had begun.
+
+        Args:
+            begin_ns: The time when the run was created, or its last attempt ended.
+            end_ns: The time when the attempt began.
+        """
+        if self._tries == 1:
+            waited_s = (end_ns - begin_ns) / 1e9
+            self._span.add_event(names.RUNNING_EVENT, {names.WAITED: waited_s}, end_ns)
+        for wait in shown_waits(begin_ns, end_ns, self._waits or ()):
+            self._show_wait(wait)
+
+    def _end_waiting(self, time_ns: int) -> None:
+        """Show what the run waited for when it ended without another attempt."""
+        for wait in shown_waits(self._waiting_since_ns, time_ns, self._waits or ()):
+            if wait.reason:  # otherwise its result was looked up, for example
+                self._show_wait(wait)
+
+    def _show_wait(self, wait: Wait) -> None:
+        attributes = {names.WAIT_REASON: wait.reason} if wait.reason else None
+        self._start("waiting", wait.begin_ns, attributes).end(wait.end_ns)
+
+    def show_pending(self, record: RunRecord) -> None:
+        """Export a span of no length that shows that the run has begun.
+
+        Args:
+            record: The run.
+        """
+        attributes = {**names.run_attributes(record, None), names.PENDING: True}
+        name = f"{self._name} started"
+        self._start(name, self._created_ns, attributes).end(self._created_ns)
 
     @never_fails
     def attempt_failed(self, error: BaseException | None, message: str, time_ns: int) -> None:
@@ -209,14 +282,18 @@ class RunSpan:
         span.end(time_ns)
         self._current = self._span
         self._started_ns = None
+        self._waiting_since_ns = time_ns
 
     @never_fails
-    def link(self, traceparent: str, run_id: str, input_name: str) -> None:
+    def link(self, traceparent: str, run_id: str, input_name: str, count: int = 0) -> None:
         """Link the span of a run whose result this run takes as an input."""
         if traceparent:
             put = getattr(self._span, "put_link", self._span.add_link)
-            context = span_context(traceparent)
-            put(context, {names.INPUT_NAME: input_name, names.RUN_ID: run_id})
+            attributes = {names.INPUT_NAME: input_name, names.RUN_ID: run_id}
+            put(
+                span_context(traceparent),
+                {**attributes, names.INPUT_COUNT: count} if count else attributes,
+            )
 
     @never_fails
     def named(self, name: str) -> None:
@@ -236,6 +313,7 @@ class RunSpan:
             {names.DELAY: delay_s, names.ATTEMPT: self._attempt + 1},
             time_ns,
         )
+        self.waits_for(waits.RETRY, time_ns)
 
     @never_fails
     def made_artifact(self, artifact_id: str, kind: str, key: str, time_ns: int) -> None:
@@ -277,6 +355,10 @@ class RunSpan:
         time_ns: int,
     ) -> None:
         """Record the terminal state, and end the spans."""
+        if self.pending is not None:
+            self.pending.cancel()
+        if self._waits is not None and self._started_ns is None:
+            self._end_waiting(time_ns)
         spans = (self._span,) if self._current is self._span else (self._current, self._span)
         self._put(
             {
@@ -308,8 +390,11 @@ class RunSpan:
         getattr(self._span, "put", self._span.set_attributes)(attributes)
 
     def _start_child(self, what: str, start_ns: int, attributes: dict[str, Any]) -> Span:
+        return self._start(f"{self._name} {what}", start_ns, attributes)
+
+    def _start(self, name: str, start_ns: int, attributes: dict[str, Any] | None) -> Span:
         span = self._tracer.start_span(
-            f"{self._name} {what}",
+            name,
             trace.set_span_in_context(self._span, otel_context.Context()),
             attributes=attributes,
             start_time=start_ns,

@@ -134,7 +134,7 @@ def _tracer(provider: TracerProvider, environ: Mapping[str, str]) -> SpanTracer:
     from flowspan.telemetry.run_span import SCOPE_NAME, SpanTracer  # noqa: PLC0415 - start-up cost
 
     tracer = provider.get_tracer(SCOPE_NAME, __version__)
-    return SpanTracer(tracer, environ=environ)
+    return SpanTracer(tracer, environ=environ, provider=provider)
 
 
 def _is_true(text: str) -> bool:
