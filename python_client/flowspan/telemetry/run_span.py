@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from flowspan.core.definition import Definition
     from flowspan.core.events import RunRecord
     from flowspan.core.run_context import OuterRun
+    from flowspan.telemetry.parameters import ShownParameters
     from flowspan.telemetry.waiting import Wait
 
 P = ParamSpec("P")
@@ -78,6 +79,7 @@ class SpanTracer:
         environ: The environment of the process; its TRACEPARENT is the parent of top-level runs.
         provider: The provider of the tracer, to send the spans of running flows at once; None waits
             until it sends them by itself.
+        parameters: The rules for parameters as attributes; None for no parameters.
     """
 
     def __init__(
@@ -86,10 +88,12 @@ class SpanTracer:
         *,
         environ: Mapping[str, str],
         provider: TracerProvider | None = None,
+        parameters: ShownParameters | None = None,
     ) -> None:
         self._tracer = tracer
         self._outer = environ_context(environ)
         self._provider = provider
+        self._parameters = parameters
 
     def start_run(
         self,
@@ -166,6 +170,8 @@ class SpanTracer:
         if parent.is_valid:
             record.parent_span_id = f"{parent.span_id:016x}"
         run = RunSpan(self._tracer, span, record.function_name, time_ns)
+        if self._parameters is not None and span.is_recording():
+            run.put(self._parameters.attributes_of(record))
         if record.is_flow and record.parent_run_id is None and own.trace_flags.sampled:
             run.pending = show_later(lambda: self._show_pending(run, record))
         return run
@@ -298,12 +304,12 @@ class RunSpan:
     @never_fails
     def named(self, name: str) -> None:
         """Record the name of the run."""
-        self._put({names.RUN_NAME: name})
+        self.put({names.RUN_NAME: name})
 
     @never_fails
     def mapped(self, index: int) -> None:
         """Record the index of the run in a mapped call."""
-        self._put({names.MAP_INDEX: index})
+        self.put({names.MAP_INDEX: index})
 
     @never_fails
     def awaiting_retry(self, delay_s: float, time_ns: int) -> None:
@@ -360,7 +366,7 @@ class RunSpan:
         if self._waits is not None and self._started_ns is None:
             self._end_waiting(time_ns)
         spans = (self._span,) if self._current is self._span else (self._current, self._span)
-        self._put(
+        self.put(
             {
                 names.STATE_TYPE: names.STATE_TYPE_NAMES[state_type],
                 names.STATE_NAME: state_name,
@@ -385,7 +391,8 @@ class RunSpan:
         _add_named_event(span, "RolledBack", message, time_ns)
         span.end(time_ns)
 
-    def _put(self, attributes: dict[str, Any]) -> None:
+    def put(self, attributes: Mapping[str, Any]) -> None:
+        """Set attributes of flowspan's own on the span of the run."""
         # A fast span takes flowspan's own attributes without a check.
         getattr(self._span, "put", self._span.set_attributes)(attributes)
 

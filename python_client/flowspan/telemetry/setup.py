@@ -73,7 +73,7 @@ def decide(
             return Decision(None, is_final=True)
         provider = installed_provider(environ)
         if provider is not None:
-            return Decision(_tracer(provider, environ), is_final=True)
+            return Decision(_tracer(provider, config, environ), is_final=True)
         return _own(config, service_endpoint, wait_s, environ)
     except Exception as error:
         logger.warning("Tracing is off: %s", error, exc_info=logger.isEnabledFor(logging.DEBUG))
@@ -114,7 +114,7 @@ def _own(
     from flowspan.telemetry.provider import install_provider  # noqa: PLC0415 - imports the SDK
 
     provider = install_provider(exporters, target, environ)
-    return Decision(_tracer(provider, environ), is_final=True)
+    return Decision(_tracer(provider, config, environ), is_final=True)
 
 
 def _told_endpoint(
@@ -130,11 +130,14 @@ def _told_endpoint(
     return service_endpoint(wait_s) if service_endpoint is not None else None
 
 
-def _tracer(provider: TracerProvider, environ: Mapping[str, str]) -> SpanTracer:
+def _tracer(provider: TracerProvider, config: Config, environ: Mapping[str, str]) -> SpanTracer:
+    from flowspan.telemetry.parameters import shown_parameters  # noqa: PLC0415 - start-up cost
     from flowspan.telemetry.run_span import SCOPE_NAME, SpanTracer  # noqa: PLC0415 - start-up cost
 
     tracer = provider.get_tracer(SCOPE_NAME, __version__)
-    return SpanTracer(tracer, environ=environ, provider=provider)
+    return SpanTracer(
+        tracer, environ=environ, provider=provider, parameters=shown_parameters(config)
+    )
 
 
 def _is_true(text: str) -> bool:
