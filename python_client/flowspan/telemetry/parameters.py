@@ -85,5 +85,4 @@ def shown_parameters(config: Config) -> ShownParameters | None:
     wanted = config.trace_parameters
     if not wanted:
         return None
-    names = None if wanted is True else wanted
-    return ShownParameters(names, config.trace_redact)
+    return ShownParameters(wanted if isinstance(wanted, tuple) else None, config.trace_redact)

@@ -78,7 +78,7 @@ class SpanTracer:
         tracer: The OpenTelemetry tracer that creates them.
         environ: The environment of the process; its TRACEPARENT is the parent of top-level runs.
         provider: The provider of the tracer, to send the spans of running flows at once; None waits
-            until it sends them by itself.
+            until its processor sends them.
         parameters: The rules for parameters as attributes; None for no parameters.
     """
 

@@ -283,7 +283,7 @@ class SubmittedRun:
         try:
             error = self._prepare()
             function_for = self.submitted.function_for
-            fn = self.task.fn if function_for is None else function_for(self.task)
+            fn: Any = self.task.fn if function_for is None else function_for(self.task)
             if getattr(type(fn), "is_reserved", False):
                 fn.attach(self.run)
             state = sync.drive(self.process, self.run, fn, self.args, self.kwargs, error)
