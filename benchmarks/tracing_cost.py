@@ -19,7 +19,7 @@ from flowspan.core.definition import Definition
 from flowspan.core.events import RunRecord
 from flowspan.core.states import StateType
 from flowspan.telemetry.exporter import ExportingProcessor
-from flowspan.telemetry.fast_span import FastTracer, Processors
+from flowspan.telemetry.fast_tracer import FastTracer, Processors
 from flowspan.telemetry.run_span import SpanTracer
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def trace_tasks(tracer: SpanTracer, task: Definition, count: int) -> None:
             parent_run_id="p",
             root_run_id="p",
             flow_run_id="p",
+            details=task.details,
         )
         now = time.time_ns()
         span = tracer.start_run(record, task, now)
@@ -100,7 +101,7 @@ def trace_tasks(tracer: SpanTracer, task: Definition, count: int) -> None:
 def main() -> None:
     """Print a line for each implementation."""
     task = Definition()
-    task.name, task.fn = "noop", main
+    task.name, task.fn, task.description, task.retry = "noop", main, None, None
     print("CPU time of one task's span, from its start to its bytes")
     for title, make in (
         ("SDK span, BatchSpanProcessor, official encoder (a provider of your own)", official),

@@ -11,7 +11,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from flowspan.core.definition import Definition
 from flowspan.core.events import RunRecord
-from flowspan.telemetry.fast_span import FastTracer, Processors
+from flowspan.telemetry.fast_tracer import FastTracer, Processors
 from flowspan.telemetry.run_span import RunSpan, SpanTracer
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def make_record(name: str, **fields) -> RunRecord:
         "parent_run_id": None,
         "root_run_id": "r1",
         "flow_run_id": None,
+        "details": make_definition(name).details,
     }
     return RunRecord(fields.pop("id", "r1"), function_name=name, **(values | fields))
 
@@ -78,6 +79,7 @@ def make_record(name: str, **fields) -> RunRecord:
 def make_definition(name: str) -> Definition:
     definition = Definition()
     definition.name, definition.fn = name, sample
+    definition.description, definition.retry = None, None
     return definition
 
 

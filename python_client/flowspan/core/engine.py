@@ -210,7 +210,7 @@ def not_ready(run: Run, io: EngineIO, message: str, error: BaseException) -> Sta
     state.flow_run_id = run.record.flow_run_id
     if run.span is not None:
         run.span.end(_CANCELLED, "NotReady", message, None, now)
-        state.traceparent = run.record.traceparent
+        state.trace_ids = run.record.trace_ids
     return state
 
 
@@ -272,7 +272,7 @@ def _end(run: Run, io: EngineIO, state: State) -> None:
         # `own_error` of a completed run might read its result from the store needlessly.
         error = state.own_error() if state.type is not COMPLETED else None
         run.span.end(kind, name, message, error, now or 0)
-        state.traceparent = run.record.traceparent
+        state.trace_ids = run.record.trace_ids
     if type(state) is not State or id(type(state.data)) not in UNKNOWABLE_IDS:
         remember(state)
 

@@ -26,10 +26,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from flowspan.core.trace_ids import format_traceparent, parse_traceparent
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowspan.core.run_details import RunDetails
+    from flowspan.core.trace_ids import TraceIds
 
 CREATED = 0
 STATE = 1
@@ -86,9 +89,9 @@ class RunRecord:
         version: The version of the code; may be empty.
         details: The facts that all runs of the flow or task share; None if they are unknown.
         inputs: The upstream runs, in order and without duplicates.
-        traceparent: W3C traceparent of the run's own span; empty without tracing.
+        trace_ids: The ids of the run's own span; None without tracing.
         tracestate: W3C tracestate; may be empty.
-        parent_span_id: 16 hex digits; empty at the root of a trace.
+        parent_span: The id of the parent span; 0 at the root of a trace.
     """
 
     __slots__ = (
@@ -100,11 +103,11 @@ class RunRecord:
         "is_flow",
         "parameters",
         "parent_run_id",
-        "parent_span_id",
+        "parent_span",
         "root_run_id",
         "run_name",
         "tags",
-        "traceparent",
+        "trace_ids",
         "tracestate",
         "version",
     )
@@ -137,9 +140,27 @@ class RunRecord:
         self.version = version
         self.details = details
         self.inputs = inputs
-        self.traceparent = ""
+        self.trace_ids: TraceIds | None = None
         self.tracestate = ""
-        self.parent_span_id = ""
+        self.parent_span = 0
+
+    @property
+    def traceparent(self) -> str:
+        """W3C traceparent of the run's own span; empty without tracing."""
+        return format_traceparent(self.trace_ids)
+
+    @traceparent.setter
+    def traceparent(self, text: str) -> None:
+        self.trace_ids = parse_traceparent(text)
+
+    @property
+    def parent_span_id(self) -> str:
+        """The id of the parent span as 16 hex digits; empty at the root of a trace."""
+        return f"{self.parent_span:016x}" if self.parent_span else ""
+
+    @parent_span_id.setter
+    def parent_span_id(self, digits: str) -> None:
+        self.parent_span = int(digits, 16) if digits else 0
 
 
 Emit: TypeAlias = "Callable[[Event], None]"

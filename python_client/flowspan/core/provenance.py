@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from flowspan.core.states import COMPLETED, StoredState
+from flowspan.core.trace_ids import format_traceparent
 from flowspan.core.values.traversal import ATOMIC
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from flowspan.core.states import State
+    from flowspan.core.trace_ids import TraceIds
 
 UNKNOWABLE_IDS = frozenset(map(id, ATOMIC | {list, tuple, dict}))
 """The ids of types whose values are never recognized: a class may define its own hash."""
@@ -25,7 +27,7 @@ _MAX_LOOKED_AT = 128
 """Maximum number of inspected elements of a collection: the link limit of a span."""
 
 # Keyed by the id of the value. The weak reference drops the entry before the id can be reused.
-_origins: dict[int, tuple[ref[Any], str, str]] = {}
+_origins: dict[int, tuple[ref[Any], str, TraceIds | None]] = {}
 
 
 def remember(state: State) -> None:
@@ -40,7 +42,7 @@ def remember(state: State) -> None:
         reference = ref(value, lambda _: _origins.pop(key, None))
     except TypeError:
         return
-    _origins[key] = reference, state.run_id, state.traceparent
+    _origins[key] = reference, state.run_id, state.trace_ids
 
 
 def any_known() -> bool:
@@ -55,7 +57,8 @@ def provenance_of(value: Any) -> Iterator[tuple[str, str]]:
     for item in (value, *_elements(value)):
         origin = _origins.get(id(item))
         if origin is not None:
-            yield origin[1:]
+            _, run_id, ids = origin
+            yield run_id, format_traceparent(ids)
 
 
 def _elements(value: Any) -> Iterable[Any]:

@@ -23,6 +23,7 @@ from flowspan.core.state_types import (
     is_unfinished,
     state_text,
 )
+from flowspan.core.trace_ids import format_traceparent, parse_traceparent
 from flowspan.core.tracebacks import trimmed
 from flowspan.core.values.error_attributes import trace_of, with_trace
 from flowspan.core.values.inspection import exact_text, is_instance
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from flowspan.core.events import FailureInfo
+    from flowspan.core.trace_ids import TraceIds
 
 
 __all__ = [
@@ -66,7 +68,7 @@ class State(StateQuestions):
         failure: The exception in the form in which it is reported; None without one.
         run_id: The run that entered it; None for a handmade state.
         time_ns: The time of entry, in nanoseconds since 1970 UTC; None for a handmade state.
-        traceparent: W3C traceparent of the span of the run that ended in it; empty without tracing.
+        trace_ids: The ids of the span of the run that ended in it; None without tracing.
     """
 
     __slots__ = (
@@ -82,7 +84,7 @@ class State(StateQuestions):
         "name",
         "run_id",
         "time_ns",
-        "traceparent",
+        "trace_ids",
         "type",
     )
 
@@ -105,7 +107,16 @@ class State(StateQuestions):
         self.run_id = run_id
         self.time_ns = time_ns
         self.failure = failure
-        self.traceparent = ""
+        self.trace_ids: TraceIds | None = None
+
+    @property
+    def traceparent(self) -> str:
+        """W3C traceparent of the span of the run that ended in it; empty without tracing."""
+        return format_traceparent(self.trace_ids)
+
+    @traceparent.setter
+    def traceparent(self, text: str) -> None:
+        self.trace_ids = parse_traceparent(text)
 
     @property
     def timestamp(self) -> datetime | None:

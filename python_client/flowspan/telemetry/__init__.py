@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flowspan.config import Config
     from flowspan.core.definition import Definition
     from flowspan.core.events import RunRecord
+    from flowspan.core.run import Run
     from flowspan.core.run_context import OuterRun
     from flowspan.core.span import RunSpan
     from flowspan.telemetry.remote_span import RemoteSpan
@@ -56,7 +57,11 @@ def prepare() -> None:
 
 
 def start_run(
-    record: RunRecord, definition: Definition, time_ns: int, outer: OuterRun | None = None
+    record: RunRecord,
+    definition: Definition,
+    time_ns: int,
+    outer: OuterRun | None = None,
+    flow_run: Run | None = None,
 ) -> RunSpan | None:
     """Start the span of a run; return None if the run is not traced.
 
@@ -65,10 +70,14 @@ def start_run(
         definition: Its flow or task.
         time_ns: The time of its creation, in nanoseconds since 1970 UTC.
         outer: Its parent, if that is a run of another process; else None.
+        flow_run: The flow run that it belongs to; None outside of flows. Ignored for a flow run.
     """
     if not _final and (record.parent_run_id is None or outer is not None):
         _decide()
-    return None if _tracer is None else _tracer.start_run(record, definition, time_ns, outer)
+    if _tracer is None:
+        return None
+    flow = record if record.is_flow else None if flow_run is None else flow_run.record
+    return _tracer.start_run(record, definition, time_ns, outer, flow)
 
 
 def told_endpoint() -> str | None:

@@ -6,21 +6,32 @@ The conventions: https://opentelemetry.io/docs/specs/semconv/code/ and
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from flowspan.core.failures import failure_info
 from flowspan.core.states import StateType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import CodeType
+    from threading import Thread
 
     from flowspan.core.events import RunRecord
+    from flowspan.core.run_details import RunDetails
 
 RUN_ID = "flowspan.run.id"
 RUN_NAME = "flowspan.run.name"
 RUN_KIND = "flowspan.run.kind"
+ROOT_RUN_ID = "flowspan.root_run.id"
+FLOW_NAME = "flowspan.flow.name"
+FLOW_RUN_ID = "flowspan.flow_run.id"
+QUEUED = "flowspan.queued_s"
+"""The time in which the code of the run did not run: before the first attempt and between them."""
+RUN_TIME = "flowspan.run_s"
+"""The time of the attempts together."""
+CODE_FUNCTION = "code.function.name"
+CODE_FILE = "code.file.path"
+CODE_LINE = "code.line.number"
+THREAD_ID = "thread.id"
+THREAD_NAME = "thread.name"
 TAGS = "flowspan.tags"
 ATTEMPT = "flowspan.attempt"
 ATTEMPTS = "flowspan.attempts"
@@ -60,29 +71,76 @@ NAMED_COMPLETIONS = {"Cached": "flowspan.cached", "RolledBack": "flowspan.rolled
 STATE_TYPE_NAMES = {kind.number: kind.name for kind in StateType}
 
 
-def run_attributes(record: RunRecord, function: Callable[..., Any] | None) -> dict[str, Any]:
-    """Return the attributes known when the span of a run starts."""
+def run_attributes(record: RunRecord, flow: RunRecord | None) -> dict[str, Any]:
+    """Return the attributes known when the span of a run starts.
+
+    `run_encoding` encodes the same ones in its own way: change both.
+
+    Args:
+        record: The run.
+        flow: The flow run that it belongs to, itself for a flow run; None if it is unknown.
+    """
     attributes: dict[str, Any] = {
         RUN_ID: record.id,
         RUN_KIND: "flow" if record.is_flow else "task",
+        ROOT_RUN_ID: record.root_run_id,
     }
     if record.run_name:
         attributes[RUN_NAME] = record.run_name
     if record.tags:
         attributes[TAGS] = record.tags
-    code = getattr(function, "__code__", None)
-    if code is not None and function is not None:
-        attributes.update(_code_attributes(code, function.__module__ or ""))
+    if flow is not None:
+        attributes[FLOW_NAME] = flow.function_name
+    if record.flow_run_id is not None:
+        attributes[FLOW_RUN_ID] = record.flow_run_id
+    if record.details is not None:
+        attributes.update(code_attributes(record.details))
     return attributes
 
 
-@lru_cache(maxsize=1024)
-def _code_attributes(code: CodeType, module: str) -> dict[str, Any]:
-    return {
-        "code.function.name": f"{module}.{code.co_qualname}" if module else code.co_qualname,
-        "code.file.path": code.co_filename,
-        "code.line.number": code.co_firstlineno,
+def code_attributes(details: RunDetails) -> dict[str, Any]:
+    """Return where the function of a flow or task is defined."""
+    known = {
+        CODE_FUNCTION: details.function,
+        CODE_FILE: details.file_path,
+        CODE_LINE: details.line,
     }
+    return {name: value for name, value in known.items() if value}
+
+
+def end_attributes(
+    state_type: int,
+    state_name: str,
+    attempts: int,
+    length_ns: int,
+    ran_ns: int,
+    thread: Thread | None,
+) -> dict[str, Any]:
+    """Return the attributes known when the span of a run ends.
+
+    Args:
+        state_type: The number of the type of the terminal state.
+        state_name: The name of that state.
+        attempts: The number of attempts that began.
+        length_ns: The time between creation and end, in nanoseconds.
+        ran_ns: The time of the attempts together, in nanoseconds.
+        thread: The thread in which the last attempt began; None without an attempt.
+    """
+    attributes = {
+        STATE_TYPE: STATE_TYPE_NAMES[state_type],
+        STATE_NAME: state_name,
+        ATTEMPTS: attempts,
+        QUEUED: seconds(length_ns - ran_ns),
+        RUN_TIME: seconds(ran_ns),
+    }
+    if thread is not None:
+        attributes[THREAD_ID], attributes[THREAD_NAME] = thread.ident, thread.name
+    return attributes
+
+
+def seconds(duration_ns: int) -> float:
+    """Return a duration in seconds; 0 for a negative one, after a step of the clock."""
+    return duration_ns / 1e9 if duration_ns > 0 else 0.0
 
 
 def exception_attributes(error: BaseException) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""Export of ended spans: a bounded queue of encoded spans, and a thread that sends them.
+"""Export of ended spans: a bounded queue, and a thread that encodes and sends them.
+
+The thread that ends a span only appends it to the queue. The exporter's thread encodes what has
+ended every 20 ms, because an encoded span takes less memory. While it waits for a receiver, spans
+pile up. Beyond a few thousand of them, the thread that ends a span encodes it itself.
 
 Producers never wait for the queue: if the receiver is unreachable and the queue is full, new spans
 are dropped. A failed request is retried with backoff. All failures together log one warning.
@@ -12,7 +16,7 @@ import sys
 import threading
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 # Set in the exporter's thread, so that an instrumented gRPC or HTTP library does not trace the
 # export itself. The name has an underscore until the specification settles the mechanism.
@@ -21,24 +25,32 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from flowspan import clock
 from flowspan.telemetry.endpoint import SendError, Transport
+from flowspan.telemetry.fast_span import FastRunSpan, FastSpan
 from flowspan.telemetry.otlp import encode_head, encode_request, encode_span
+from flowspan.telemetry.run_encoding import encode_run_span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from opentelemetry.context import Context
 
-    from flowspan.telemetry.fast_span import FastSpan
-
 logger = logging.getLogger("flowspan.telemetry")
 
 Head = tuple[bytes, bytes, bytes]
+AnySpan: TypeAlias = ReadableSpan | FastSpan
+Encoded: TypeAlias = tuple[Head, bytes]
+Groups: TypeAlias = dict[Head, list[bytes | bytearray]]
 
 _SAMPLED = 1
 _MAX_REQUEST_BYTES = 3_000_000
 """Maximum request size; receivers accept 4 MB by default (gRPC's default)."""
 _GATHER_S = 0.02
 """Time that the first spans after an idle period wait for others."""
+_CHUNK_SPANS = 256
+_CHUNK_BYTES = 250_000
+"""Maximum size of encoded spans that are joined, which takes less memory than single ones."""
+_UNENCODED_SPANS = 4_096
+"""Number of queued spans above which the thread that ends a span encodes it."""
 EXIT_FLUSH_S = 2.0
 """Maximum time that the end of the process waits for the delivery of spans."""
 _FIRST_PAUSE_S = 0.2
@@ -82,6 +94,38 @@ def limits_of(environ: Mapping[str, str], timeout_s: float) -> Limits:
     )
 
 
+class Chunk:
+    """Encoded spans with one head.
+
+    Args:
+        head: Their resource and scope.
+        most: Maximum number of spans.
+
+    Attributes:
+        head: Their resource and scope.
+        data: Their bytes.
+        count: Their number.
+    """
+
+    __slots__ = ("_most", "count", "data", "head")
+
+    def __init__(self, head: Head, most: int) -> None:
+        self._most = most
+        self.head = head
+        self.data = bytearray()
+        self.count = 0
+
+    def takes(self, head: Head, size: int) -> bool:
+        """Return True if a span with this head and size in bytes fits in."""
+        is_small = self.count < self._most and len(self.data) + size <= _CHUNK_BYTES
+        return is_small and head is self.head
+
+    def add(self, data: bytes) -> None:
+        """Add an encoded span."""
+        self.data += data
+        self.count += 1
+
+
 class ExportingProcessor(SpanProcessor):
     """The span processor that exports the ended spans of a tracer provider.
 
@@ -95,10 +139,10 @@ class ExportingProcessor(SpanProcessor):
         self._transport = transport
         self._place = place
         self._limits = limits
+        self._step_s = min(_GATHER_S, limits.delay_s)
+        self._chunk_spans = min(_CHUNK_SPANS, limits.batch_spans)
         self._heads: dict[tuple[int, int], tuple[Head, object, object]] = {}
         self._dropped = 0
-        self._on_its_way = 0
-        """Number of spans in flight."""
         self._warned = False
         self._closing = False
         """True if the process is about to end: failed requests are not retried."""
@@ -115,7 +159,16 @@ class ExportingProcessor(SpanProcessor):
             os.register_at_fork(after_in_child=after_fork)
 
     def _prepare(self) -> None:
-        self._queue: deque[tuple[Head, bytes] | threading.Event] = deque()
+        self._queue: deque[AnySpan | Encoded | threading.Event] = deque()
+        """Ended spans and waiting flushes, in order."""
+        self._chunks: deque[Chunk | threading.Event] = deque()
+        """The same after encoding; only the thread uses it."""
+        self._encoded = 0
+        """Number of spans in the chunks."""
+        self._on_its_way = 0
+        """Number of spans in flight."""
+        self._flushes = 0
+        """Number of waiting flushes in the chunks."""
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._armed = False
@@ -133,25 +186,34 @@ class ExportingProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Do nothing: only ended spans matter."""
 
-    def on_end(self, span: ReadableSpan | FastSpan) -> None:
-        """Encode the span and queue it."""
-        context = span.context
-        if context is None or not context.trace_flags & _SAMPLED:
+    def on_end(self, span: AnySpan) -> None:
+        """Queue a span, which does not change any more."""
+        item: AnySpan | Encoded = span
+        if isinstance(span, ReadableSpan):
+            context = span.context
+            if context is None or not context.trace_flags & _SAMPLED:
+                return
+        elif not span.flags & _SAMPLED:
             return
         waiting = len(self._queue)
-        if waiting >= self._limits.queue_spans or self._closing:
+        if self._closing or waiting + self._encoded >= self._limits.queue_spans:
             self._dropped += 1
             return
-        try:
-            item = (self._head(span), encode_span(span))
-        except Exception:
-            logger.debug("The span %s could not be encoded.", span.name, exc_info=True)
-            self._dropped += 1
-            return
+        if waiting >= _UNENCODED_SPANS:
+            encoded = self._encode(span)
+            if encoded is None:
+                return
+            item = encoded
         self._queue.append(item)
         if not self._armed:
             self._arm()
         elif waiting == self._limits.batch_spans:
+            self._hurry.set()
+
+    def send_soon(self) -> None:
+        """Send what has ended without the usual delay; does not wait for it."""
+        if self._queue or self._encoded:
+            self._arm()
             self._hurry.set()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
@@ -177,15 +239,25 @@ class ExportingProcessor(SpanProcessor):
         self._hurry.set()
         lost = self._dropped
         if not flushed:
-            waiting = sum(isinstance(item, tuple) for item in tuple(self._queue))
-            lost += self._on_its_way + waiting
+            waiting = sum(type(item) is not threading.Event for item in tuple(self._queue))
+            lost += self._on_its_way + self._encoded + waiting
         if lost:
             level = logging.INFO if self._warned else logging.WARNING
             logger.log(level, "%d spans were not delivered to %s.", lost, self._place)
         if flushed:
             self._transport.close()
 
-    def _head(self, span: ReadableSpan | FastSpan) -> Head:
+    def _encode(self, span: AnySpan) -> Encoded | None:
+        """Encode a span; return None and count it as dropped if that fails."""
+        try:
+            data = encode_run_span(span) if type(span) is FastRunSpan else encode_span(span)
+            return self._head(span), data
+        except Exception:
+            logger.debug("The span %s could not be encoded.", span.name, exc_info=True)
+            self._dropped += 1
+            return None
+
+    def _head(self, span: AnySpan) -> Head:
         resource, scope = span.resource, span.instrumentation_scope
         key = (id(resource), id(scope))
         known = self._heads.get(key)
@@ -223,37 +295,76 @@ class ExportingProcessor(SpanProcessor):
             self._arrived.wait()
             # The first spans after an idle period leave soon, in case the process is killed; later
             # ones wait for each other.
-            rest_s = sent_s + self._limits.delay_s - clock.monotonic()
-            self._hurry.wait(max(rest_s, min(_GATHER_S, self._limits.delay_s)))
-            self._hurry.clear()
+            self._gather(max(sent_s + self._limits.delay_s, clock.monotonic() + self._step_s))
             self._arrived.clear()
             self._armed = False
-            while self._queue and not self._stopped:
+            self._encode_queue()
+            while self._chunks and not self._stopped:
                 self._export(*self._take())
             sent_s = clock.monotonic()
 
-    def _take(self) -> tuple[dict[Head, list[bytes]], list[threading.Event]]:
-        """Take the spans for one request, grouped by their heads, and the waiting flushes."""
-        groups: dict[Head, list[bytes]] = {}
-        waiters: list[threading.Event] = []
-        size = count = 0
-        while self._queue and count < self._limits.batch_spans and size < _MAX_REQUEST_BYTES:
+    def _gather(self, until_s: float) -> None:
+        """Encode what ends until a point in time, or until there is a reason to send it now."""
+        self._encode_queue()
+        while self._encoded < self._limits.batch_spans and not self._flushes:
+            rest_s = until_s - clock.monotonic()
+            if rest_s <= 0:
+                return
+            if self._hurry.wait(min(rest_s, self._step_s)):
+                self._hurry.clear()
+                return
+            self._encode_queue()
+
+    def _encode_queue(self) -> None:
+        """Move what is queued to the chunks."""
+        chunk: Chunk | None = None
+        for _ in range(len(self._queue)):
             item = self._queue.popleft()
             if isinstance(item, threading.Event):
-                waiters.append(item)
+                self._chunks.append(item)
+                self._flushes += 1
+                chunk = None
                 continue
-            head, data = item
-            groups.setdefault(head, []).append(data)
-            size += len(data)
-            count += 1
-        return groups, waiters
+            encoded = item if isinstance(item, tuple) else self._encode(item)
+            if encoded is None:
+                continue
+            head, data = encoded
+            if chunk is None or not chunk.takes(head, len(data)):
+                chunk = Chunk(head, self._chunk_spans)
+                self._chunks.append(chunk)
+            chunk.add(data)
+            self._encoded += 1
+
+    def _take(self) -> tuple[Groups, int, list[threading.Event]]:
+        """Take the spans for one request, grouped by their heads, and the waiting flushes."""
+        groups: Groups = {}
+        waiters: list[threading.Event] = []
+        size = count = 0
+        while self._chunks:
+            item = self._chunks[0]
+            if isinstance(item, Chunk):
+                size += len(item.data)
+                count += item.count
+                if groups and (count > self._limits.batch_spans or size > _MAX_REQUEST_BYTES):
+                    count -= item.count
+                    break
+                groups.setdefault(item.head, []).append(item.data)
+            else:
+                waiters.append(item)
+                self._flushes -= 1
+            self._chunks.popleft()
+        self._encoded -= count
+        return groups, count, waiters
 
     def _export(
-        self, groups: Mapping[Head, Sequence[bytes]], waiters: Sequence[threading.Event]
+        self,
+        groups: Groups,
+        count: int,
+        waiters: Sequence[threading.Event],
     ) -> None:
         if groups:
-            self._on_its_way = sum(len(spans) for spans in groups.values())
-            self._send(encode_request(groups.items()), self._on_its_way)
+            self._on_its_way = count
+            self._send(encode_request(groups.items()), count)
             self._on_its_way = 0
         for waiter in waiters:
             waiter.set()

@@ -1,218 +1,214 @@
-"""Fast spans: a tracer for runs that takes a third of the time of the SDK's.
+"""Fast spans: the spans of runs, in a third of the time that the SDK's take.
 
 The SDK's span locks, copies and checks its arguments, which takes most of the time that tracing
-costs a short task. If flowspan creates the provider itself, it uses this tracer for the spans of
-runs, with the provider's sampler, ids, limits, resource and processors. The spans of libraries, and
-all spans of a provider that the program installed, are the SDK's.
+costs a short task. A fast span only keeps what it is given. Its attributes, its span context and
+its bytes are made when they are needed, which is mostly in the exporter's thread.
 
-Data that user code puts on the current span passes the SDK's own checks and limits.
+Data that user code puts on a fast span passes the SDK's own checks and limits.
 """
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.sdk.trace import (
-    Event,
-    ReadableSpan,
-    SpanLimits,
-    SpanProcessor,
-    SynchronousMultiSpanProcessor,
-    TracerProvider,
-)
-from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Decision
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.trace import Span as SdkSpan
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from flowspan import clock
-from flowspan.core.run_context import MEMBER
-from flowspan.telemetry.attributes import EXCEPTION_EVENT, exception_attributes
-from flowspan.telemetry.exporter import ExportingProcessor
+from flowspan.telemetry.attributes import end_attributes, run_attributes
 from flowspan.telemetry.propagation import naming_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from threading import Thread
+    from types import TracebackType
 
-    from opentelemetry.context import Context
     from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import SpanLimits
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+    from opentelemetry.trace import TraceState
     from opentelemetry.util.types import AnyValue, Attributes
 
     from flowspan.core.events import RunRecord
+    from flowspan.telemetry.fast_tracer import FastTracer
 
-_UNSET = Status(StatusCode.UNSET)
-_SAMPLED = 1
-_RANDOM_TRACE_ID = 2
-_FLAGS = tuple(TraceFlags(number) for number in range(4))
-
-
-class Processors(SynchronousMultiSpanProcessor):
-    """The span processors of flowspan's provider: its exporter, and those the program adds."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call] # the SDK's
-        self._count = 0
-        self.only: ExportingProcessor | None = None
-        """The exporter, while it is the only processor: it accepts fast spans directly."""
-
-    def add_span_processor(self, span_processor: SpanProcessor) -> None:
-        """Add a processor."""
-        super().add_span_processor(span_processor)
-        self._count += 1
-        if self._count == 1 and isinstance(span_processor, ExportingProcessor):
-            self.only = span_processor
-        else:
-            self.only = None
+UNSET = Status(StatusCode.UNSET)
+FLAGS = tuple(TraceFlags(number) for number in range(4))
+_evicting = Lock()
+"""Held while an event is evicted, which is rare."""
 
 
-class FastTracer(trace.Tracer):
-    """A tracer that creates fast spans for a provider.
+class OwnEvent(Event):
+    """An event of flowspan's. Events of user code never evict it."""
 
-    Args:
-        provider: The provider.
-        processors: Its processors.
-        limits: Its limits.
-        scope: The instrumentation scope of the spans.
+
+class Extras:
+    """The parts of a fast span that most spans lack.
+
+    Attributes:
+        kind: The kind of the span.
+        users: The attributes set by user code; None without any.
+        sampled: The attributes as the sampler returned them, if it changed them; else None.
+        events: The events, at most as many as the limit.
+        dropped_events: Number of evicted events.
+        links: The links; None without any.
+        records_exception: True if the span records an exception that leaves its `with` block.
+        sets_status: True if such an exception makes the span an error.
     """
 
-    def __init__(
-        self,
-        provider: TracerProvider,
-        processors: Processors,
-        limits: SpanLimits,
-        scope: InstrumentationScope,
-    ) -> None:
-        self.provider = provider
-        self.processors = processors
-        self.limits = limits
-        self.scope = scope
-        self._ids = provider.id_generator
-        self._sampler = provider.sampler
-        # Older versions of the SDK lack this method.
-        is_random = getattr(self._ids, "is_trace_id_random", None)
-        self._root_flags = _RANDOM_TRACE_ID if is_random is not None and is_random() else 0
+    __slots__ = (
+        "dropped_events",
+        "events",
+        "kind",
+        "links",
+        "records_exception",
+        "sampled",
+        "sets_status",
+        "users",
+    )
 
-    def start_span(
-        self,
-        name: str,
-        context: Context | None = None,
-        kind: SpanKind = SpanKind.INTERNAL,
-        attributes: Attributes = None,
-        links: Sequence[Link] | None = None,
-        start_time: int | None = None,
-        record_exception: bool = True,  # noqa: FBT001, FBT002 - OpenTelemetry's signature
-        set_status_on_exception: bool = True,  # noqa: FBT001, FBT002 - OpenTelemetry's signature
-    ) -> trace.Span:
-        """Start a span, as `opentelemetry.trace.Tracer` does; the last two arguments do nothing."""
-        above = trace.get_current_span(context)
-        parent: SpanContext | None = (
-            above.context if type(above) is FastSpan else above.get_span_context()
-        )
-        if parent is not None and parent.is_valid:
-            trace_id, flags, state = parent.trace_id, parent.trace_flags & 3, parent.trace_state
-            is_sampled = bool(flags & _SAMPLED)
-        else:
-            parent, trace_id, state = None, self._ids.generate_trace_id(), None
-            flags, is_sampled = self._root_flags, True
-        if self._sampler is not DEFAULT_ON:
-            result = self._sampler.should_sample(context, trace_id, name, kind, attributes, links)
-            is_sampled = result.decision is Decision.RECORD_AND_SAMPLE
-            state, attributes = result.trace_state, result.attributes
-        if state and MEMBER in state:
-            state = state.delete(MEMBER)  # it names the run above
-        own = SpanContext(
-            trace_id,
-            self._ids.generate_span_id(),
-            is_remote=False,
-            trace_flags=_FLAGS[flags | _SAMPLED if is_sampled else flags & ~_SAMPLED],
-            trace_state=state,
-        )
-        if not is_sampled:
-            return trace.NonRecordingSpan(own)
-        start_ns = clock.now_ns() if start_time is None else start_time
-        span = FastSpan(self, name, own, parent, attributes, start_ns)
-        if self.processors.only is None:
-            # They use only the attributes and methods that it shares with an SDK span.
-            self.processors.on_start(span, parent_context=context)  # type: ignore[arg-type]
-        return span
+    def __init__(self) -> None:
+        self.kind = SpanKind.INTERNAL
+        self.users: BoundedAttributes | None = None
+        self.sampled: Mapping[str, Any] | None = None
+        self.events: list[Event] = []
+        self.dropped_events = 0
+        self.links: BoundedList[Link] | None = None
+        self.records_exception = self.sets_status = True
 
-    def adopt(
-        self,
-        name: str,
-        own: SpanContext,
-        parent: SpanContext | None,
-        attributes: Attributes,
-        start_ns: int,
-    ) -> trace.Span:
-        """Return a span that was started by another process, which ended before the span did."""
-        return FastSpan(self, name, own, parent, attributes, start_ns)
-
-    def start_as_current_span(self, *args: Any, **kwargs: Any) -> Any:
-        """Start a span and make it the current one, as `opentelemetry.trace.Tracer` does."""
-        return trace.use_span(self.start_span(*args, **kwargs), end_on_exit=True)
+    def add_event(self, event: Event, limit: int | None) -> None:
+        """Add an event; evict the oldest one of user code if there are too many."""
+        self.events.append(event)
+        if limit is None or len(self.events) <= limit:
+            return
+        with _evicting:
+            found = (n for n, each in enumerate(self.events) if type(each) is not OwnEvent)
+            del self.events[next(found, 0)]
+            self.dropped_events += 1
 
 
 class FastSpan(trace.Span):
-    """A fast span of a run. It needs no lock: it changes in single steps of lists and dicts."""
+    """A fast span. It needs no lock: it changes in single steps of lists and dicts.
+
+    Args:
+        tracer: The tracer.
+        name: The name of the span.
+        trace_id: The id of its trace.
+        span_id: Its own id.
+        flags: Its trace flags.
+        trace_state: Its tracestate without the run context; None if it is empty.
+        above: The parent: a fast span, the context of another span, or None.
+        start_ns: The start, in nanoseconds since 1970 UTC.
+    """
 
     __slots__ = (
-        "_events",
-        "_links",
-        "_naming_run",
-        "_own",
+        "_context",
         "_tracer",
-        "_users",
-        "context",
+        "above",
         "end_time",
+        "extras",
+        "flags",
+        "is_used",
         "name",
-        "parent",
+        "own",
         "run",
+        "span_id",
         "start_time",
         "status",
+        "trace_id",
+        "trace_state",
     )
 
     def __init__(
         self,
         tracer: FastTracer,
         name: str,
-        context: SpanContext,
-        parent: SpanContext | None,
-        attributes: Attributes,
+        trace_id: int,
+        span_id: int,
+        flags: int,
+        trace_state: TraceState | None,
+        above: FastSpan | SpanContext | None,
         start_ns: int,
     ) -> None:
         self._tracer = tracer
         self.name = name
-        self.context = context
-        self.parent = parent
+        self.trace_id = trace_id
+        self.span_id = span_id
+        self.flags = flags
+        self.trace_state = trace_state
+        self.above = above
         self.start_time = start_ns
         self.end_time: int | None = None
-        self.status = _UNSET
+        self.status = UNSET
+        self.extras: Extras | None = None
+        self.own: dict[str, Any] | None = None
+        """flowspan's own attributes, which are few and of valid types."""
         self.run: RunRecord | None = None
         """The run that the tracestate names; None before it is known."""
-        self._naming_run: SpanContext | None = None
-        self._own: dict[str, Any] = dict(attributes) if attributes else {}
-        """flowspan's own attributes, which are few and of valid types."""
-        self._users: BoundedAttributes | None = None
-        """The attributes set by user code."""
-        self._events: BoundedList[Event] | None = None
-        self._links: BoundedList[Link] | None = None
+        self.is_used = False
+        """True once anything else may refer to the span by its context."""
+        self._context: SpanContext | None = None
+
+    # flowspan's own data needs no checks.
 
     def put(self, attributes: Mapping[str, Any]) -> None:
-        """Set flowspan's own attributes, which need no checks."""
-        self._own.update(attributes)
+        """Set flowspan's own attributes."""
+        if self.own is None:
+            self.own = dict(attributes)
+        else:
+            self.own.update(attributes)
+
+    def put_event(
+        self, name: str, attributes: Mapping[str, Any] | None = None, timestamp: int | None = None
+    ) -> None:
+        """Add one of flowspan's own events."""
+        limits = self._tracer.limits
+        event = OwnEvent(name, _bounded(attributes, None, limits.max_attribute_length), timestamp)
+        self._rare().add_event(event, limits.max_events)
+
+    def put_link(self, context: SpanContext, attributes: Mapping[str, Any]) -> None:
+        """Add one of flowspan's own links."""
+        length = self._tracer.limits.max_attribute_length
+        self._append_link(
+            Link(context, attributes if length is None else _bounded(attributes, None, length))
+        )
+
+    def absorb(self, other: FastSpan) -> None:
+        """End another span without exporting it, and take over what user code put on it."""
+        other.end_time = other.start_time
+        self.set_status(other.status)
+        if other.extras is None:
+            return
+        self.set_attributes(other.extras.users or {})
+        for event in other.events:
+            self._rare().add_event(event, self._tracer.limits.max_events)
+        for link in other.links:
+            self._append_link(link)
+
+    # The interface of OpenTelemetry's spans.
+
+    @property
+    def context(self) -> SpanContext:
+        """The span's context without the run context in its tracestate."""
+        if self._context is None:
+            self._context = SpanContext(
+                self.trace_id,
+                self.span_id,
+                is_remote=False,
+                trace_flags=FLAGS[self.flags],
+                trace_state=self.trace_state,
+            )
+        return self._context
 
     def get_span_context(self) -> SpanContext:
-        """Return the span's context, with the run context in its tracestate.
-
-        It is created on demand, because most spans need it never. `context` is without.
-        """
-        if self._naming_run is None:
-            if self.run is None:
-                return self.context
-            self._naming_run = naming_run(self.context, self.run)
-        return self._naming_run
+        """Return the span's context, with the run context in its tracestate."""
+        self.is_used = True
+        return self.context if self.run is None else naming_run(self.context, self.run)
 
     def is_recording(self) -> bool:
         """Return True if the span has not ended."""
@@ -226,45 +222,34 @@ class FastSpan(trace.Span):
         """Set attributes, on behalf of user code."""
         if self.end_time is not None:
             return
-        if self._users is None:
-            limits = self._tracer.limits
-            self._users = BoundedAttributes(
+        extras, limits = self._rare(), self._tracer.limits
+        if extras.users is None:
+            extras.users = BoundedAttributes(
                 limits.max_span_attributes,
                 immutable=False,
                 max_value_len=limits.max_span_attribute_length,
             )
         for key, value in attributes.items():
-            self._users[key] = value
+            extras.users[key] = value
 
     def add_event(
         self, name: str, attributes: Attributes = None, timestamp: int | None = None
     ) -> None:
-        """Add an event."""
+        """Add an event, on behalf of user code."""
         if self.end_time is not None:
             return
         limits = self._tracer.limits
-        if self._events is None:
-            self._events = BoundedList(limits.max_events)
-        bounded = BoundedAttributes(
-            limits.max_event_attributes, attributes, max_value_len=limits.max_attribute_length
-        )
-        self._events.append(Event(name, bounded, timestamp))
+        bounded = _bounded(attributes, limits.max_event_attributes, limits.max_attribute_length)
+        self._rare().add_event(Event(name, bounded, timestamp), limits.max_events)
 
     def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
         """Add a link, on behalf of user code."""
-        if self.end_time is not None or not context.is_valid:
+        # The SDK's rule: a link without ids may still carry attributes or a tracestate.
+        if self.end_time is not None or not (context.is_valid or attributes or context.trace_state):
             return
         limits = self._tracer.limits
-        bounded = BoundedAttributes(
-            limits.max_link_attributes, attributes, max_value_len=limits.max_attribute_length
-        )
-        self.put_link(context, bounded)
-
-    def put_link(self, context: SpanContext, attributes: Mapping[str, Any]) -> None:
-        """Add one of flowspan's own links, whose attributes need no checks."""
-        if self._links is None:
-            self._links = BoundedList(self._tracer.limits.max_links)
-        self._links.append(Link(context, attributes))
+        bounded = _bounded(attributes, limits.max_link_attributes, limits.max_attribute_length)
+        self._append_link(Link(context, bounded))
 
     def update_name(self, name: str) -> None:
         """Change the name of the span."""
@@ -285,54 +270,85 @@ class FastSpan(trace.Span):
         timestamp: int | None = None,
         escaped: bool = False,  # noqa: FBT001, FBT002 - OpenTelemetry's signature
     ) -> None:
-        """Add an event for an exception."""
-        event = {**exception_attributes(exception), **(attributes or {})}
-        self.add_event(EXCEPTION_EVENT, event, timestamp)
+        """Add an event for an exception, on behalf of user code."""
+        # The SDK's method uses nothing but `add_event`.
+        SdkSpan.record_exception(
+            self,  # type: ignore[arg-type] # see above
+            exception,
+            attributes,
+            timestamp,
+            escaped,
+        )
 
     def end(self, end_time: int | None = None) -> None:
         """End the span and pass it to the processors."""
         if self.end_time is not None:
             return
         self.end_time = clock.now_ns() if end_time is None else end_time
-        only = self._tracer.processors.only
-        if only is not None:
-            only.on_end(self)
+        processors = self._tracer.processors
+        if processors.only is not None:
+            processors.only.on_end(self)
         else:
-            self._tracer.processors.on_end(self.readable())
+            processors.end(self)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        """End the span, and record an exception that leaves the block, as the SDK's span does."""
+        if exc_val is not None and self.is_recording():
+            extras = self._rare()
+            if extras.records_exception:
+                self.record_exception(exc_val, escaped=True)
+            if extras.sets_status:
+                text = f"{type(exc_val).__name__}: {exc_val}"
+                self.set_status(Status(StatusCode.ERROR, text))
+        self.end()
 
     # Read by encoders and processors; the names are those of ReadableSpan.
 
-    kind = SpanKind.INTERNAL
+    @property
+    def parent(self) -> SpanContext | None:
+        """The context of the parent."""
+        above = self.above
+        return above.context if isinstance(above, FastSpan) else above
+
+    @property
+    def kind(self) -> SpanKind:
+        """The kind of the span."""
+        return SpanKind.INTERNAL if self.extras is None else self.extras.kind
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """All attributes; a copy if user code has set some."""
-        return self._own if self._users is None else {**self._own, **self._users.copy()}
-
-    @property
-    def events(self) -> Sequence[Event]:
-        """The events of the span."""
-        return () if self._events is None else self._events
-
-    @property
-    def links(self) -> Sequence[Link]:
-        """The links of the span."""
-        return () if self._links is None else self._links
+        """A copy of all attributes."""
+        return self._attributes()[0]
 
     @property
     def dropped_attributes(self) -> int:
         """Number of attributes dropped because of the limit."""
-        return 0 if self._users is None else self._users.dropped
+        return self._attributes()[1]
+
+    @property
+    def events(self) -> Sequence[Event]:
+        """The events of the span."""
+        return () if self.extras is None else tuple(self.extras.events)
 
     @property
     def dropped_events(self) -> int:
         """Number of events dropped because of the limit."""
-        return 0 if self._events is None else self._events.dropped
+        return 0 if self.extras is None else self.extras.dropped_events
+
+    @property
+    def links(self) -> Sequence[Link]:
+        """The links of the span."""
+        return () if self.extras is None or self.extras.links is None else self.extras.links
 
     @property
     def dropped_links(self) -> int:
         """Number of links dropped because of the limit."""
-        return 0 if self._links is None else self._links.dropped
+        return 0 if self.extras is None or self.extras.links is None else self.extras.links.dropped
 
     @property
     def resource(self) -> Resource:
@@ -344,20 +360,25 @@ class FastSpan(trace.Span):
         """The instrumentation scope of the tracer."""
         return self._tracer.scope
 
+    @property
+    def limits(self) -> SpanLimits:
+        """The limits of the provider."""
+        return self._tracer.limits
+
     def readable(self) -> ReadableSpan:
         """Return a copy as the SDK's type."""
-        attributes: Attributes = self.attributes
-        if self.dropped_attributes:
-            # A plain dict would lose the number.
-            attributes = BoundedAttributes(attributes=attributes)
-            attributes.dropped = self.dropped_attributes
+        values, dropped = self._attributes()
+        attributes = BoundedAttributes(attributes=values)
+        attributes.dropped = dropped
+        events: BoundedList[Event] = BoundedList.from_seq(None, self.events)
+        events.dropped = self.dropped_events
         return ReadableSpan(
             self.name,
             context=self.context,
             parent=self.parent,
             resource=self.resource,
             attributes=attributes,
-            events=self.events,
+            events=events,
             links=self.links,
             kind=self.kind,
             status=self.status,
@@ -365,3 +386,134 @@ class FastSpan(trace.Span):
             end_time=self.end_time,
             instrumentation_scope=self.instrumentation_scope,
         )
+
+    def to_json(self, indent: int | None = 4) -> str:
+        """Return the span as JSON text, as ReadableSpan does."""
+        text: str = self.readable().to_json(indent)
+        return text
+
+    def begin_rarely(
+        self,
+        kind: SpanKind,
+        attributes: Attributes,
+        links: Sequence[Link] | None,
+        *,
+        records_exception: bool,
+        sets_status: bool,
+    ) -> None:
+        """Set the options of `Tracer.start_span` that flowspan's own spans do without."""
+        extras = self._rare()
+        extras.kind = kind
+        extras.records_exception, extras.sets_status = records_exception, sets_status
+        if attributes:
+            self.set_attributes(attributes)
+        for link in links or ():
+            self.add_link(link.context, link.attributes)
+
+    def _rare(self) -> Extras:
+        if self.extras is None:
+            self.extras = Extras()
+        return self.extras
+
+    def _append_link(self, link: Link) -> None:
+        extras = self._rare()
+        if extras.links is None:
+            extras.links = BoundedList(self._tracer.limits.max_links)
+        extras.links.append(link)
+
+    def _attributes(self) -> tuple[dict[str, Any], int]:
+        """Return all attributes, within the limits, and the number of dropped ones."""
+        first, last = self._own_attributes()
+        limits = self._tracer.limits
+        if limits.max_span_attribute_length is not None:
+            first, last = (_cut(each, limits.max_span_attribute_length) for each in (first, last))
+        if self.extras is None or self.extras.users is None:
+            return {**first, **last}, 0
+        users, dropped = dict(self.extras.users.copy()), self.extras.users.dropped
+        attributes = {**first, **users, **last}
+        if limits.max_span_attributes is not None:
+            # flowspan's own attributes stay, whatever user code adds.
+            excess = len(attributes) - limits.max_span_attributes
+            others = [key for key in users if key not in first and key not in last]
+            for key in others[: max(excess, 0)]:
+                del attributes[key]
+                dropped += 1
+        return attributes, dropped
+
+    def _own_attributes(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return flowspan's own attributes from before and after those of user code."""
+        return self.own or {}, {}
+
+
+class FastRunSpan(FastSpan):
+    """The fast span of a run. Its attributes follow from the run and its end.
+
+    Attributes:
+        flow: The record of the flow run that the run belongs to; None outside of flows.
+        thread: The thread in which the last attempt began; None before that.
+        outcome: The type and name of the terminal state, the number of attempts begun, and their
+            time together in nanoseconds; None before the end.
+    """
+
+    __slots__ = ("flow", "outcome", "thread")
+
+    run: RunRecord
+
+    def __init__(
+        self,
+        tracer: FastTracer,
+        run: RunRecord,
+        flow: RunRecord | None,
+        trace_id: int,
+        span_id: int,
+        flags: int,
+        trace_state: TraceState | None,
+        above: FastSpan | SpanContext | None,
+        start_ns: int,
+    ) -> None:
+        # The same as in FastSpan, without the time for a second call.
+        self._tracer = tracer
+        self.name = run.function_name
+        self.trace_id = trace_id
+        self.span_id = span_id
+        self.flags = flags
+        self.trace_state = trace_state
+        self.above = above
+        self.start_time = start_ns
+        self.end_time = None
+        self.status = UNSET
+        self.extras = None
+        self.own = None
+        self.run = run
+        self.is_used = False
+        self._context = None
+        self.flow = flow
+        self.thread: Thread | None = None
+        self.outcome: tuple[int, str, int, int] | None = None
+
+    def sampled_with(self, given: Mapping[str, Any], sampled: Mapping[str, Any] | None) -> None:
+        """Record which attributes the sampler has made of the given ones."""
+        if sampled != given:
+            self._rare().sampled = dict(sampled or {})
+
+    def _own_attributes(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        sampled = None if self.extras is None else self.extras.sampled
+        first = run_attributes(self.run, self.flow) if sampled is None else dict(sampled)
+        first.update(self.own or {})
+        if self.outcome is None:
+            return first, {}
+        state_type, state_name, attempts, ran_ns = self.outcome
+        length_ns = (self.end_time or self.start_time) - self.start_time
+        last = end_attributes(state_type, state_name, attempts, length_ns, ran_ns, self.thread)
+        return first, last
+
+
+def _bounded(
+    attributes: Mapping[str, Any] | None, count: int | None, length: int | None
+) -> BoundedAttributes:
+    return BoundedAttributes(count, attributes, max_value_len=length)
+
+
+def _cut(attributes: dict[str, Any], length: int) -> dict[str, Any]:
+    """Shorten the texts to the limit of the provider, as the SDK does."""
+    return dict(_bounded(attributes, None, length).copy())

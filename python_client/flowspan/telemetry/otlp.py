@@ -1,7 +1,7 @@
 """Hand-written encoder from spans to OTLP bytes.
 
-An ended span is encoded at once, in the thread that ended it. The export queue then holds a few
-hundred bytes for each span instead of a graph of objects, and an export only joins bytes. The
+The exporter's thread encodes spans soon after they ended, so that those that wait for a request are
+a few hundred bytes instead of a graph of objects. It shares the interpreter lock with the flow. The
 encoder of `opentelemetry-exporter-otlp-proto-common` takes about eight times as long, which would
 be most of the cost of tracing a short task (docs/tracing.md has the figures). The unit tests
 compare every kind of value with that encoder's output.
@@ -17,8 +17,6 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.attributes import BoundedAttributes
-
-from flowspan.telemetry.attributes import RUN_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,7 +41,8 @@ _HAS_IS_REMOTE = 0x100
 _IS_REMOTE = 0x200
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """Encode a number that is not negative."""
     if value < 0x80:
         return bytes((value,))
     parts = bytearray()
@@ -54,40 +53,42 @@ def _varint(value: int) -> bytes:
     return bytes(parts)
 
 
-_LENGTHS = tuple(_varint(n) for n in range(1_024))
+_LENGTHS = tuple(varint(n) for n in range(1_024))
 """Precomputed varints for the common lengths."""
 
 
-def _length(size: int) -> bytes:
-    return _LENGTHS[size] if size < 1_024 else _varint(size)
+def length_bytes(size: int) -> bytes:
+    """Encode the length of a field."""
+    return _LENGTHS[size] if size < 1_024 else varint(size)
 
 
-def _field(key: bytes, data: bytes) -> bytes:
+def field(key: bytes, data: bytes) -> bytes:
     """Encode a length-delimited field."""
-    return key + _length(len(data)) + data
+    return key + length_bytes(len(data)) + data
 
 
-def _text(text: str) -> bytes:
+def text_bytes(text: str) -> bytes:
+    """Encode a text in UTF-8."""
     # Lone surrogates are invalid UTF-8; Protobuf would refuse the whole message for one of them.
-    return text.encode("utf-8", "replace")
+    return str.encode(text, "utf-8", "replace")
 
 
 def _any_value(value: Any) -> bytes:
     """Encode the content of an AnyValue."""
     if isinstance(value, str):
-        return _field(b"\x0a", _text(value))
+        return field(b"\x0a", text_bytes(value))
     if isinstance(value, bool):
         return b"\x10\x01" if value else b"\x10\x00"
     if isinstance(value, int):
-        return b"\x18" + _varint(value & 0xFFFF_FFFF_FFFF_FFFF)
+        return b"\x18" + varint(value & 0xFFFF_FFFF_FFFF_FFFF)
     if isinstance(value, float):
         return _DOUBLE.pack(0x21, value)
     if isinstance(value, bytes):
-        return _field(b"\x3a", value)
+        return field(b"\x3a", value)
     if isinstance(value, Mapping):
-        return _field(b"\x32", _key_values(b"\x0a", value))
+        return field(b"\x32", key_values(b"\x0a", value))
     if isinstance(value, Sequence):
-        return _field(b"\x2a", b"".join([_field(b"\x0a", _any_value(item)) for item in value]))
+        return field(b"\x2a", b"".join([field(b"\x0a", _any_value(item)) for item in value]))
     return b""
 
 
@@ -99,13 +100,13 @@ def _encoded_key(key: str) -> bytes:
     """Encode the field `key` of a KeyValue, and the key of its field `value`; cached."""
     encoded = _key_cache.get(key)
     if encoded is None:
-        encoded = _field(b"\x0a", _text(key)) + b"\x12"
+        encoded = field(b"\x0a", text_bytes(key)) + b"\x12"
         if len(_key_cache) < _KEY_CACHE_SIZE:
             _key_cache[key] = encoded
     return encoded
 
 
-def _key_values(field_key: bytes, attributes: Mapping[str, Any]) -> bytes:
+def key_values(field_key: bytes, attributes: Mapping[str, Any]) -> bytes:
     """Encode attributes as a repeated KeyValue."""
     parts: list[bytes] = []
     lengths, keys = _LENGTHS, _key_cache
@@ -128,48 +129,16 @@ def _key_values(field_key: bytes, attributes: Mapping[str, Any]) -> bytes:
                 )
                 continue
         inner_value = _any_value(value)
-        pair = encoded_key + _length(len(inner_value)) + inner_value
-        parts += (field_key, _length(len(pair)), pair)
+        pair = encoded_key + length_bytes(len(inner_value)) + inner_value
+        parts += (field_key, length_bytes(len(pair)), pair)
     return b"".join(parts)
 
 
-_REPEATED = frozenset(
-    {
-        "code.function.name",
-        "code.file.path",
-        "code.line.number",
-        "flowspan.run.kind",
-        "flowspan.state.type",
-        "flowspan.state.name",
-        "flowspan.attempts",
-    }
-)
-"""Attributes with few distinct values, each of one type; their encodings are cached."""
-
-_pair_cache: dict[tuple[str, Any], bytes] = {}
-_PAIR_CACHE_SIZE = 4_096
-
-
-def _span_attributes(attributes: Mapping[str, Any]) -> bytes:
+def span_attributes(attributes: Mapping[str, Any]) -> bytes:
     """Encode the field `attributes` of a Span."""
-    if type(attributes) is not dict and isinstance(attributes, BoundedAttributes):
+    if isinstance(attributes, BoundedAttributes):
         attributes = attributes.copy()  # a plain dict is faster to iterate over
-    if RUN_ID not in attributes:
-        return _key_values(b"\x4a", attributes)
-    parts = []
-    rest = {}
-    for key, value in attributes.items():
-        if key in _REPEATED:
-            encoded = _pair_cache.get((key, value))
-            if encoded is None:
-                encoded = _key_values(b"\x4a", {key: value})
-                if len(_pair_cache) < _PAIR_CACHE_SIZE:
-                    _pair_cache[key, value] = encoded
-            parts.append(encoded)
-        else:
-            rest[key] = value
-    parts.append(_key_values(b"\x4a", rest))
-    return b"".join(parts)
+    return key_values(b"\x4a", attributes)
 
 
 def encode_span(span: ReadableSpan | FastSpan) -> bytes:
@@ -178,7 +147,7 @@ def encode_span(span: ReadableSpan | FastSpan) -> bytes:
     if context is None:
         return b""
     attributes = span.attributes
-    name = _text(span.name)
+    name = text_bytes(span.name)
     parts = [
         b"\x0a\x10",
         context.trace_id.to_bytes(16, "big"),
@@ -186,12 +155,12 @@ def encode_span(span: ReadableSpan | FastSpan) -> bytes:
         context.span_id.to_bytes(8, "big"),
     ]
     if context.trace_state:
-        parts.append(_field(b"\x1a", _text(_trace_state(context))))
+        parts.append(field(b"\x1a", text_bytes(trace_state_text(context))))
     if parent is not None:
         parts += (b"\x22\x08", parent.span_id.to_bytes(8, "big"))
     parts += (
         b"\x2a",
-        _length(len(name)),
+        length_bytes(len(name)),
         name,
         b"\x30",
         _KINDS[span.kind.value],
@@ -199,34 +168,34 @@ def encode_span(span: ReadableSpan | FastSpan) -> bytes:
         _TIMES.pack(0x39, max(span.start_time or 0, 0), 0x41, max(span.end_time or 0, 0)),
     )
     if attributes:
-        parts.append(_span_attributes(attributes))
-    _append_lists(parts, span)
-    parts.append(_status(span.status))
-    parts.append(_FLAGS.pack(_FLAGS_KEY, _span_flags(parent)))
-    data = b"".join(parts)
-    return b"\x12" + _length(len(data)) + data
-
-
-def _append_lists(parts: list[bytes], span: ReadableSpan | FastSpan) -> None:
-    """Append the encoded events and links, and the numbers of dropped items."""
+        parts.append(span_attributes(attributes))
     if span.dropped_attributes:
-        parts += (b"\x50", _varint(span.dropped_attributes))
+        parts += (b"\x50", varint(span.dropped_attributes))
+    append_lists(parts, span)
+    parts.append(status_field(span.status))
+    parts.append(flags_field(parent))
+    data = b"".join(parts)
+    return b"\x12" + length_bytes(len(data)) + data
+
+
+def append_lists(parts: list[bytes], span: ReadableSpan | FastSpan) -> None:
+    """Append the encoded events and links, and the numbers of dropped ones."""
     if span.events:
-        parts += [_field(b"\x5a", _event(event)) for event in span.events]
+        parts += [field(b"\x5a", _event(event)) for event in span.events]
     if span.dropped_events:
-        parts += (b"\x60", _varint(span.dropped_events))
+        parts += (b"\x60", varint(span.dropped_events))
     if span.links:
-        parts += [_field(b"\x6a", _link(link)) for link in span.links]
+        parts += [field(b"\x6a", _link(link)) for link in span.links]
     if span.dropped_links:
-        parts += (b"\x70", _varint(span.dropped_links))
+        parts += (b"\x70", varint(span.dropped_links))
 
 
 def _event(event: Event) -> bytes:
-    parts = [_TIME.pack(0x09, event.timestamp), _field(b"\x12", _text(event.name))]
+    parts = [_TIME.pack(0x09, event.timestamp), field(b"\x12", text_bytes(event.name))]
     if event.attributes:
-        parts.append(_key_values(b"\x1a", event.attributes))
+        parts.append(key_values(b"\x1a", event.attributes))
     if event.dropped_attributes:
-        parts += (b"\x20", _varint(event.dropped_attributes))
+        parts += (b"\x20", varint(event.dropped_attributes))
     return b"".join(parts)
 
 
@@ -239,28 +208,35 @@ def _link(link: Link) -> bytes:
         context.span_id.to_bytes(8, "big"),
     ]
     if link.attributes:
-        parts.append(_key_values(b"\x22", link.attributes))
+        parts.append(key_values(b"\x22", link.attributes))
     dropped = link.dropped_attributes
     if dropped:
-        parts += (b"\x28", _varint(dropped))
-    parts.append(_LINK_FLAGS.pack(0x35, _span_flags(context)))
+        parts += (b"\x28", varint(dropped))
+    parts.append(_LINK_FLAGS.pack(0x35, _flags(context)))
     return b"".join(parts)
 
 
-def _status(status: Status) -> bytes:
-    data = _field(b"\x12", _text(status.description)) if status.description else b""
+def status_field(status: Status) -> bytes:
+    """Encode the field `status` of a Span."""
+    data = field(b"\x12", text_bytes(status.description)) if status.description else b""
     if status.status_code.value:
         data += b"\x18" + _LENGTHS[status.status_code.value]
-    return b"\x7a" + _length(len(data)) + data
+    return b"\x7a" + length_bytes(len(data)) + data
 
 
-def _span_flags(parent: SpanContext | None) -> int:
+def flags_field(parent: SpanContext | None) -> bytes:
+    """Encode the field `flags` of a Span."""
+    return _FLAGS.pack(_FLAGS_KEY, _flags(parent))
+
+
+def _flags(parent: SpanContext | None) -> int:
     if parent is not None and parent.is_remote:
         return _HAS_IS_REMOTE | _IS_REMOTE
     return _HAS_IS_REMOTE
 
 
-def _trace_state(context: SpanContext) -> str:
+def trace_state_text(context: SpanContext) -> str:
+    """Return the tracestate as one text."""
     return ",".join(f"{key}={value}" for key, value in context.trace_state.items())
 
 
@@ -277,30 +253,33 @@ def encode_head(
         The resource as a field of ResourceSpans, the scope as a field of ScopeSpans, and the field
         schema_url of ResourceSpans.
     """
-    head = _field(b"\x0a", _key_values(b"\x0a", resource.attributes))
-    tail = _field(b"\x1a", _text(resource.schema_url)) if resource.schema_url else b""
+    head = field(b"\x0a", key_values(b"\x0a", resource.attributes))
+    tail = field(b"\x1a", text_bytes(resource.schema_url)) if resource.schema_url else b""
     if scope is None:
         return head, b"\x0a\x00", tail
-    parts = [_field(b"\x0a", _text(scope.name))]
+    parts = [field(b"\x0a", text_bytes(scope.name))]
     if scope.version:
-        parts.append(_field(b"\x12", _text(scope.version)))
+        parts.append(field(b"\x12", text_bytes(scope.version)))
     if scope.attributes:
-        parts.append(_key_values(b"\x1a", scope.attributes))
-    scope_field = _field(b"\x0a", b"".join(parts))
+        parts.append(key_values(b"\x1a", scope.attributes))
+    scope_field = field(b"\x0a", b"".join(parts))
     if scope.schema_url:
-        scope_field += _field(b"\x1a", _text(scope.schema_url))
+        scope_field += field(b"\x1a", text_bytes(scope.schema_url))
     return head, scope_field, tail
 
 
-def encode_request(groups: Iterable[tuple[tuple[bytes, bytes, bytes], Sequence[bytes]]]) -> bytes:
+def encode_request(
+    groups: Iterable[tuple[tuple[bytes, bytes, bytes], Sequence[bytes | bytearray]]],
+) -> bytes:
     """Encode an ExportTraceServiceRequest.
 
     Args:
-        groups: Results of `encode_head`, each with its spans as encoded by `encode_span`.
+        groups: Results of `encode_head`, each with the bytes of its spans: results of
+            `encode_span`, of which several may be joined.
     """
     parts = []
     for (resource, scope, tail), spans in groups:
         scope_spans = b"".join((scope, *spans))
-        data = b"".join((resource, b"\x12", _length(len(scope_spans)), scope_spans, tail))
-        parts.append(_field(b"\x0a", data))
+        data = b"".join((resource, b"\x12", length_bytes(len(scope_spans)), scope_spans, tail))
+        parts.append(field(b"\x0a", data))
     return b"".join(parts)

@@ -24,8 +24,9 @@ from flowspan.connection.process_resource import HOST_NAME, PROCESS_ID, default_
 from flowspan.exceptions import ConfigError
 from flowspan.telemetry.endpoint import GRPC, Target, Transport
 from flowspan.telemetry.exporter import ExportingProcessor, limits_of
-from flowspan.telemetry.fast_span import FastTracer, Processors
+from flowspan.telemetry.fast_tracer import FastTracer, Processors
 from flowspan.telemetry.run_span import SCOPE_NAME
+from flowspan.telemetry.span_ids import SpanIds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +48,7 @@ class FlowspanProvider(TracerProvider):
         super().__init__(
             resource=resource,
             active_span_processor=processors,
+            id_generator=SpanIds(),
             span_limits=limits,
             shutdown_on_exit=False,
         )

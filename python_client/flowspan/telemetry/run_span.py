@@ -1,32 +1,37 @@
 """The spans of runs.
 
 A run is one span, from its creation to its terminal state. If it has several attempts, each attempt
-is a child span as well. The span of the first attempt is created once it has failed and another one
-follows, with its real times: only then is it known to be needed. Spans that user code created
-during the first attempt are therefore children of the run's span.
+is a child span as well. A run that may be retried gets the span of its first attempt before it is
+known whether another one follows. If none does, a fast span of an attempt is exported only if
+something refers to it. If a run is retried against its definition, the span of the first attempt is
+created once that has failed, with its real times.
 """
 
 from __future__ import annotations
 
 import logging
 from functools import wraps
+from threading import current_thread
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, StatusCode
 
 from flowspan.core import waits
 from flowspan.core.failures import summary
 from flowspan.core.states import CANCELLED, COMPLETED
+from flowspan.core.trace_ids import attempt_span_id
 from flowspan.telemetry import attributes as names
+from flowspan.telemetry.fast_span import FastRunSpan, FastSpan
+from flowspan.telemetry.fast_tracer import SPAN_KEY, FastTracer
 from flowspan.telemetry.pending import show_later
 from flowspan.telemetry.propagation import (
     context_below,
     environ_context,
     naming_run,
     span_context,
-    traceparent,
     tracestate,
 )
 from flowspan.telemetry.waiting import shown_waits
@@ -34,8 +39,8 @@ from flowspan.telemetry.waiting import shown_waits
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextvars import Token
+    from threading import Thread
 
-    from opentelemetry.context import Context
     from opentelemetry.trace import Span, Tracer, TracerProvider
 
     from flowspan.clock import Timer
@@ -53,6 +58,7 @@ logger = logging.getLogger("flowspan.telemetry")
 SCOPE_NAME = "flowspan"
 """The instrumentation scope of the spans of runs."""
 _COMPLETED, _CANCELLED = COMPLETED.number, CANCELLED.number
+_SAMPLED = 1
 _FLUSH_MS = 5_000
 NOTICEABLE_WAIT_NS = 1_000_000
 """Minimum wait before the first attempt for which a run gets an event."""
@@ -91,6 +97,7 @@ class SpanTracer:
         parameters: ShownParameters | None = None,
     ) -> None:
         self._tracer = tracer
+        self._fast = tracer if isinstance(tracer, FastTracer) else None
         self._outer = environ_context(environ)
         self._provider = provider
         self._parameters = parameters
@@ -101,6 +108,7 @@ class SpanTracer:
         definition: Definition,
         time_ns: int,
         outer: OuterRun | None = None,
+        flow: RunRecord | None = None,
     ) -> RunSpan | None:
         """Start the span of a run; return None if the run is not traced.
 
@@ -109,12 +117,31 @@ class SpanTracer:
             definition: Its flow or task.
             time_ns: The time of its creation, in nanoseconds since 1970 UTC.
             outer: Its parent, if that is a run of another process; else None.
+            flow: The flow run that it belongs to, itself for a flow run; None outside of flows.
         """
         try:
-            return self._start_run(record, definition, time_ns, outer)
+            run = self._start_run(record, time_ns, outer, flow)
+            if run is not None and (record.is_flow or self._parameters is not None):
+                self._add_to(run, record)
+            return run
         except Exception:
             logger.debug("Could not start the span of run %s.", record.id, exc_info=True)
             return None
+
+    def _add_to(self, run: RunSpan, record: RunRecord) -> None:
+        """Add to a run's span what most runs do not have: parameters, and a sign of life."""
+        if not run.is_exported:
+            return
+        if self._parameters is not None:
+            run.put(self._parameters.attributes_of(record))
+        if record.is_flow and record.parent_run_id is None:
+            run.pending = show_later(lambda: self._show_pending(run))
+
+    def _show_pending(self, run: RunSpan) -> None:
+        run.show_pending()
+        flush = getattr(self._provider, "force_flush", None)
+        if flush is not None:
+            flush(_FLUSH_MS)
 
     @never_fails
     def end_lost(
@@ -127,60 +154,87 @@ class SpanTracer:
             created_ns: The time of its creation.
             state: Its terminal state: type, name, message and time.
         """
-        adopt = getattr(self._tracer, "adopt", None)
         own = span_context(record.traceparent)
-        if adopt is None or not own.is_valid or not own.trace_flags.sampled:
+        if self._fast is None or not own.is_valid or not own.trace_flags.sampled:
             return  # only flowspan's own provider can set a span's id
         parent = None
-        if record.parent_span_id:
-            parent = SpanContext(own.trace_id, int(record.parent_span_id, 16), is_remote=True)
-        attributes = {**names.run_attributes(record, None), names.SYNTHETIC: True}
-        span = adopt(record.function_name, own, parent, attributes, created_ns)
+        if record.parent_span:
+            parent = SpanContext(own.trace_id, record.parent_span, is_remote=True)
+        span = self._fast.adopt(record, own, parent, created_ns)
+        span.put({names.SYNTHETIC: True})
         kind, name, message, time_ns = state
-        RunSpan(self._tracer, span, record.function_name, created_ns).end(
-            kind, name, message, None, time_ns
-        )
+        RunSpan(self._tracer, span, record, created_ns).end(kind, name, message, None, time_ns)
 
     def _start_run(
-        self, record: RunRecord, definition: Definition, time_ns: int, outer: OuterRun | None
+        self, record: RunRecord, time_ns: int, outer: OuterRun | None, flow: RunRecord | None
     ) -> RunSpan | None:
         context = otel_context.get_current()
-        parent = trace.get_current_span(context).get_span_context()
+        above: Any = context.get(SPAN_KEY)
+        if type(above) is not FastRunSpan:
+            context, above = self._parent(context, outer)
+        if self._fast is None:
+            return self._start_foreign(record, time_ns, flow, context, above)
+        span: Any = self._fast.start_run(record, flow, time_ns, context, above)
+        if type(span) is not FastRunSpan:
+            return self._start_silent(record, time_ns, span, above.get_span_context())
+        record.trace_ids = span.trace_id, span.span_id, span.flags
+        if span.above is not None:
+            record.parent_span = span.above.span_id
+        if span.trace_state is not None:
+            record.tracestate = tracestate(span.context)
+        return RunSpan(self._tracer, span, record, time_ns)
+
+    def _parent(self, context: Context, outer: OuterRun | None) -> tuple[Context, Span]:
+        """Return the context that decides the parent of a run, and its current span."""
+        above = trace.get_current_span(context)
         around = self._outer
         if around is None and outer is not None:
             around = context_below(outer)
-        if not parent.is_valid and around is not None:
-            context = around
-            parent = trace.get_current_span(context).get_span_context()
+        if around is None or above.get_span_context().is_valid:
+            return context, above
+        return around, trace.get_current_span(around)
+
+    def _start_foreign(
+        self,
+        record: RunRecord,
+        time_ns: int,
+        flow: RunRecord | None,
+        context: Context,
+        above: Span,
+    ) -> RunSpan | None:
+        """Start the span of a run with the tracer of a provider that the program installed."""
         span = self._tracer.start_span(
             record.function_name,
             context,
-            attributes=names.run_attributes(record, definition.fn),
+            attributes=names.run_attributes(record, flow),
             start_time=time_ns,
             record_exception=False,
             set_status_on_exception=False,
         )
-        own = _bare_context(span)
+        return self._start_silent(record, time_ns, span, above.get_span_context(), flow)
+
+    def _start_silent(
+        self,
+        record: RunRecord,
+        time_ns: int,
+        span: Span,
+        parent: SpanContext,
+        flow: RunRecord | None = None,
+    ) -> RunSpan | None:
+        """Return the span of a run for a span that is not flowspan's."""
+        own = span.get_span_context()
         if not own.is_valid or own.span_id == parent.span_id:
             return None  # A provider without spans returns an invalid one, or the parent.
-        _name_run(span, own, record)
-        record.traceparent = traceparent(own)
+        # The API has no way to choose the tracestate of a new span. The attribute is private, but
+        # all spans of the SDK and the API have it. Spans of others stay without the run context.
+        if getattr(span, "_context", None) is own:
+            span._context = naming_run(own, record)  # type: ignore[attr-defined] # noqa: SLF001 - above
+        record.trace_ids = own.trace_id, own.span_id, own.trace_flags & 0xFF
         if own.trace_state:
             record.tracestate = tracestate(own)
         if parent.is_valid:
-            record.parent_span_id = f"{parent.span_id:016x}"
-        run = RunSpan(self._tracer, span, record.function_name, time_ns)
-        if self._parameters is not None and span.is_recording():
-            run.put(self._parameters.attributes_of(record))
-        if record.is_flow and record.parent_run_id is None and own.trace_flags.sampled:
-            run.pending = show_later(lambda: self._show_pending(run, record))
-        return run
-
-    def _show_pending(self, run: RunSpan, record: RunRecord) -> None:
-        run.show_pending(record)
-        flush = getattr(self._provider, "force_flush", None)
-        if flush is not None:
-            flush(_FLUSH_MS)
+            record.parent_span = parent.span_id
+        return RunSpan(self._tracer, span, record, time_ns, flow)
 
 
 class RunSpan:
@@ -190,50 +244,89 @@ class RunSpan:
         "_attempt",
         "_created_ns",
         "_current",
-        "_name",
+        "_flow",
+        "_idle_ns",
+        "_ran_ns",
+        "_record",
         "_span",
         "_started_ns",
+        "_thread",
         "_tracer",
         "_tries",
-        "_waiting_since_ns",
         "_waits",
         "pending",
     )
 
-    def __init__(self, tracer: Tracer, span: Span, name: str, created_ns: int) -> None:
+    def __init__(
+        self,
+        tracer: Tracer,
+        span: Span,
+        record: RunRecord,
+        created_ns: int,
+        flow: RunRecord | None = None,
+    ) -> None:
         self._tracer = tracer
         self._span = span
         self._current = span
-        """The current span for user code: the run's; from the second attempt on, the attempt's."""
-        self._name = name
-        self._created_ns = created_ns
+        """The current span for user code: the run's, or the attempt's."""
+        self._record = record
+        self._flow = flow
+        self._created_ns = self._idle_ns = created_ns
         self._attempt = 1
         self._tries = 0
         """Number of attempts that have begun."""
         self._started_ns: int | None = None
-        """The time when the attempt began; None while none is running."""
-        self._waiting_since_ns = created_ns
-        """The time when the run was created, or its last attempt ended."""
+        """The time when the attempt began; None while none is running. Before it, the run waited
+        since `_idle_ns`."""
+        self._ran_ns = 0
+        """The time of the ended attempts."""
+        self._thread: Thread | None = None
         self._waits: list[tuple[str, int]] | None = None
         """What it waits for, and since when; None if no reason is known."""
         self.pending: Timer | None = None
         """The timer that shows that the run has not ended; None for runs that are not shown."""
 
-    @never_fails
+    @property
+    def is_exported(self) -> bool:
+        """True if the span is sampled and has not ended."""
+        ids = self._record.trace_ids
+        return ids is not None and bool(ids[2] & _SAMPLED) and self._span.is_recording()
+
     def attempt(self, number: int, time_ns: int) -> None:
         """Record that an attempt began."""
-        if self._current is not self._span:
-            self._current.end(time_ns)
-            self._current = self._span
-        self._attempt = number
-        self._started_ns = time_ns
-        self._tries += 1
-        if number > 1:
-            self._span.add_event(names.RETRYING_EVENT, {names.ATTEMPT: number}, time_ns)
-            self._current = self._start_child("attempt", time_ns, {names.ATTEMPT: number})
-        if time_ns - self._waiting_since_ns >= NOTICEABLE_WAIT_NS:
-            self._waited(self._waiting_since_ns, time_ns)
+        try:
+            if self._started_ns is not None:
+                self._stop(time_ns)
+            self._attempt = number
+            self._tries += 1
+            self._started_ns = time_ns
+            self._thread = current_thread()
+            if time_ns - self._idle_ns >= NOTICEABLE_WAIT_NS:
+                self._waited(self._idle_ns, time_ns)
+            details = self._record.details
+            if number > 1 or (details is not None and details.max_attempts > 1):
+                self._begin_attempt(number, time_ns)
+        except Exception:
+            logger.debug("Could not trace attempt %d.", number, exc_info=True)
+
+    def _waited(self, begin_ns: int, end_ns: int) -> None:
+        """Record a noticeable wait before an attempt."""
+        if self._attempt == 1:
+            waited = {names.WAITED: (end_ns - begin_ns) / 1e9}
+            _put_event(self._span, names.RUNNING_EVENT, waited, end_ns)
+        for wait in shown_waits(begin_ns, end_ns, self._waits or ()):
+            self._show_wait(wait)
         self._waits = None
+
+    def _end_waiting(self, time_ns: int) -> None:
+        """Show what the run waited for when it ended without another attempt."""
+        for wait in shown_waits(self._idle_ns, time_ns, self._waits or ()):
+            if wait.reason:  # otherwise its result was looked up, for example
+                self._show_wait(wait)
+
+    def _show_wait(self, wait: Wait) -> None:
+        attributes = {names.WAIT_REASON: wait.reason} if wait.reason else {}
+        self._start_own("waiting", wait.begin_ns, attributes).end(wait.end_ns)
 
     @never_fails
     def waits_for(self, reason: str, time_ns: int) -> None:
@@ -242,38 +335,25 @@ class RunSpan:
             self._waits = []
         self._waits.append((reason, time_ns))
 
-    def _waited(self, begin_ns: int, end_ns: int) -> None:
-        """Show that the code of the run did not run, although the run had begun.
+    def show_pending(self) -> None:
+        """Export a span of no length that shows that the run has begun."""
+        record = self._record
+        flow = record if record.is_flow else self._flow
+        attributes = {**names.run_attributes(record, flow), names.PENDING: True}
+        self._start_child("started", self._created_ns, attributes).end(self._created_ns)
 
-        Args:
-            begin_ns: The time when the run was created, or its last attempt ended.
-            end_ns: The time when the attempt began.
-        """
-        if self._tries == 1:
-            waited_s = (end_ns - begin_ns) / 1e9
-            self._span.add_event(names.RUNNING_EVENT, {names.WAITED: waited_s}, end_ns)
-        for wait in shown_waits(begin_ns, end_ns, self._waits or ()):
-            self._show_wait(wait)
+    def _begin_attempt(self, number: int, time_ns: int) -> None:
+        if self._current is not self._span:
+            self._current.end(time_ns)
+        if number > 1:
+            _put_event(self._span, names.RETRYING_EVENT, {names.ATTEMPT: number}, time_ns)
+        self._current = self._start_attempt(number, time_ns)
 
-    def _end_waiting(self, time_ns: int) -> None:
-        """Show what the run waited for when it ended without another attempt."""
-        for wait in shown_waits(self._waiting_since_ns, time_ns, self._waits or ()):
-            if wait.reason:  # otherwise its result was looked up, for example
-                self._show_wait(wait)
-
-    def _show_wait(self, wait: Wait) -> None:
-        attributes = {names.WAIT_REASON: wait.reason} if wait.reason else None
-        self._start("waiting", wait.begin_ns, attributes).end(wait.end_ns)
-
-    def show_pending(self, record: RunRecord) -> None:
-        """Export a span of no length that shows that the run has begun.
-
-        Args:
-            record: The run.
-        """
-        attributes = {**names.run_attributes(record, None), names.PENDING: True}
-        name = f"{self._name} started"
-        self._start(name, self._created_ns, attributes).end(self._created_ns)
+    def _stop(self, time_ns: int) -> None:
+        """Count the time of the attempt, which ends."""
+        if self._started_ns is not None:
+            self._ran_ns += max(time_ns - self._started_ns, 0)
+        self._started_ns, self._idle_ns = None, time_ns
 
     @never_fails
     def attempt_failed(self, error: BaseException | None, message: str, time_ns: int) -> None:
@@ -282,39 +362,38 @@ class RunSpan:
             return
         span = self._current
         if span is self._span:
-            attributes = {names.ATTEMPT: self._attempt}
-            span = self._start_child("attempt", self._started_ns, attributes)
+            span = self._start_attempt(self._attempt, self._started_ns)
+        self._stop(time_ns)
+        self._current = self._span
         _set_error(span, "Failed", message, error, time_ns)
         span.end(time_ns)
-        self._current = self._span
-        self._started_ns = None
-        self._waiting_since_ns = time_ns
 
     @never_fails
     def link(self, traceparent: str, run_id: str, input_name: str, count: int = 0) -> None:
         """Link the span of a run whose result this run takes as an input."""
         if traceparent:
             put = getattr(self._span, "put_link", self._span.add_link)
-            attributes = {names.INPUT_NAME: input_name, names.RUN_ID: run_id}
-            put(
-                span_context(traceparent),
-                {**attributes, names.INPUT_COUNT: count} if count else attributes,
-            )
+            attributes: dict[str, Any] = {names.INPUT_NAME: input_name, names.RUN_ID: run_id}
+            if count:
+                attributes[names.INPUT_COUNT] = count
+            put(span_context(traceparent), attributes)
 
     @never_fails
     def named(self, name: str) -> None:
         """Record the name of the run."""
-        self.put({names.RUN_NAME: name})
+        if type(self._span) is not FastRunSpan:  # which has the record
+            self._span.set_attribute(names.RUN_NAME, name)
 
     @never_fails
     def mapped(self, index: int) -> None:
         """Record the index of the run in a mapped call."""
-        self.put({names.MAP_INDEX: index})
+        _put(self._span, {names.MAP_INDEX: index})
 
     @never_fails
     def awaiting_retry(self, delay_s: float, time_ns: int) -> None:
         """Record the wait before the next attempt."""
-        self._span.add_event(
+        _put_event(
+            self._span,
             names.AWAITING_RETRY_EVENT,
             {names.DELAY: delay_s, names.ATTEMPT: self._attempt + 1},
             time_ns,
@@ -327,11 +406,14 @@ class RunSpan:
         said = {names.ARTIFACT_ID: artifact_id, names.ARTIFACT_TYPE: kind}
         if key:
             said[names.ARTIFACT_KEY] = key
-        self._current.add_event(names.ARTIFACT_EVENT, said, time_ns)
+        _put_event(self._current, names.ARTIFACT_EVENT, said, time_ns)
 
-    def enter(self) -> Token[Context] | None:
+    def enter(self) -> Token[Context]:
         """Make the span the current one."""
-        return otel_context.attach(trace.set_span_in_context(self._current))
+        # As `attach(set_span_in_context(…))`, with one copy of the context instead of two.
+        context = Context(otel_context.get_current())
+        dict.__setitem__(context, SPAN_KEY, self._current)
+        return otel_context.attach(context)
 
     def leave(self, token: Any) -> None:
         """Restore the previous current span."""
@@ -340,7 +422,7 @@ class RunSpan:
     def current_ids(self) -> tuple[str, str]:
         """Return the ids of the trace and of the current span, for logs."""
         current = trace.get_current_span()
-        own = _bare_context(self._current)
+        own = _bare_context(self._referable())
         here = own if current is self._current else current.get_span_context()
         # A thread started by user code may have no current span, or one of another trace.
         context = here if here.trace_id == own.trace_id else own
@@ -348,10 +430,13 @@ class RunSpan:
 
     def own_ids(self) -> tuple[str, str]:
         """Return the ids of the trace and of the attempt's span."""
-        context = _bare_context(self._current)
+        context = _bare_context(self._referable())
         return f"{context.trace_id:032x}", f"{context.span_id:016x}"
 
-    @never_fails
+    def _referable(self) -> Span:
+        """Return the current span; the run's if the attempt's will perhaps not be exported."""
+        return self._span if self._attempt == 1 and _is_unused(self._current) else self._current
+
     def end(
         self,
         state_type: int,
@@ -361,27 +446,63 @@ class RunSpan:
         time_ns: int,
     ) -> None:
         """Record the terminal state, and end the spans."""
-        if self.pending is not None:
-            self.pending.cancel()
-        if self._waits is not None and self._started_ns is None:
-            self._end_waiting(time_ns)
-        spans = (self._span,) if self._current is self._span else (self._current, self._span)
-        self.put(
-            {
-                names.STATE_TYPE: names.STATE_TYPE_NAMES[state_type],
-                names.STATE_NAME: state_name,
-                names.ATTEMPTS: self._tries,
-            }
+        try:
+            if self._started_ns is not None:
+                self._stop(time_ns)
+            elif self._waits is not None:
+                self._end_waiting(time_ns)
+            if self.pending is not None:
+                self.pending.cancel()
+            span = self._span
+            if type(span) is FastRunSpan:
+                span.outcome = state_type, state_name, self._tries, self._ran_ns
+                span.thread = self._thread
+            elif span.is_recording():
+                self._put_outcome(state_type, state_name, time_ns)
+            if (
+                state_type == _COMPLETED
+                and self._current is span
+                and state_name not in names.NAMED_COMPLETIONS
+            ):
+                span.end(time_ns)
+            else:
+                self._end_specially(state_type, state_name, message, error, time_ns)
+        except Exception:
+            logger.debug("Could not end the span of run %s.", self._record.id, exc_info=True)
+
+    def _put_outcome(self, state_type: int, state_name: str, time_ns: int) -> None:
+        """Set the attributes that are known at the end on a span of the SDK."""
+        length_ns = time_ns - self._created_ns
+        attributes = names.end_attributes(
+            state_type, state_name, self._tries, length_ns, self._ran_ns, self._thread
         )
+        if names.RUN_ID not in (getattr(self._span, "attributes", None) or ()):
+            # User code has evicted them: it has set more attributes than the limit.
+            attributes = names.run_attributes(self._record, self._flow) | attributes
+        self._span.set_attributes(attributes)
+
+    def _end_specially(
+        self,
+        state_type: int,
+        state_name: str,
+        message: str,
+        error: BaseException | None,
+        time_ns: int,
+    ) -> None:
+        span, current = self._span, self._current
+        self._current = span
+        spans = (span,) if current is span else (current, span)
+        if current is not span and self._tries == 1 and _is_unused(current):
+            span.absorb(current)  # type: ignore[attr-defined] # both are fast spans
+            spans = (span,)
         if state_type == _COMPLETED and state_name in names.NAMED_COMPLETIONS:
-            _add_named_event(self._span, state_name, message, time_ns)
+            _add_named_event(span, state_name, message, time_ns)
         if state_type == _CANCELLED:
-            self._span.set_attribute(names.CANCELLED, value=True)
-        for span in spans:
+            _put(span, {names.CANCELLED: True})
+        for each in spans:
             if state_type != _COMPLETED and state_type != _CANCELLED:
-                _set_error(span, state_name, message, error, time_ns)
-            span.end(time_ns)
-        self._current = self._span
+                _set_error(each, state_name, message, error, time_ns)
+            each.end(time_ns)
 
     @never_fails
     def rolled_back(self, message: str, time_ns: int) -> None:
@@ -393,47 +514,61 @@ class RunSpan:
 
     def put(self, attributes: Mapping[str, Any]) -> None:
         """Set attributes of flowspan's own on the span of the run."""
-        # A fast span takes flowspan's own attributes without a check.
-        getattr(self._span, "put", self._span.set_attributes)(attributes)
+        _put(self._span, attributes)
 
-    def _start_child(self, what: str, start_ns: int, attributes: dict[str, Any]) -> Span:
-        return self._start(f"{self._name} {what}", start_ns, attributes)
+    def _start_attempt(self, number: int, start_ns: int) -> Span:
+        span_id = attempt_span_id(self._record.id, number)
+        return self._start_child("attempt", start_ns, {names.ATTEMPT: number}, span_id)
 
-    def _start(self, name: str, start_ns: int, attributes: dict[str, Any] | None) -> Span:
-        span = self._tracer.start_span(
+    def _start_child(
+        self, what: str, start_ns: int, attributes: dict[str, Any], span_id: int | None = None
+    ) -> Span:
+        name = f"{self._record.function_name} {what}"
+        return self._start_own(name, start_ns, attributes, span_id)
+
+    def _start_own(
+        self, name: str, start_ns: int, attributes: dict[str, Any], span_id: int | None = None
+    ) -> Span:
+        context = trace.set_span_in_context(self._span, otel_context.Context())
+        if isinstance(self._tracer, FastTracer):
+            child = self._tracer.start_own(name, context, attributes, start_ns, span_id)
+            if isinstance(child, FastSpan):
+                child.run = self._record
+            return child
+        return self._tracer.start_span(
             name,
-            trace.set_span_in_context(self._span, otel_context.Context()),
+            context,
             attributes=attributes,
             start_time=start_ns,
             record_exception=False,
             set_status_on_exception=False,
         )
-        run = getattr(self._span, "run", None)
-        if run is not None and hasattr(span, "run"):
-            span.run = run
-        return span
+
+
+def _is_unused(span: Any) -> bool:
+    """Return True for a fast span to which nothing refers."""
+    return type(span) is FastSpan and not span.is_used
 
 
 def _bare_context(span: Any) -> SpanContext:
     """Return the context of a span; of a fast span, without the run context, which costs time."""
-    context: SpanContext = span.context if hasattr(span, "run") else span.get_span_context()
+    context: SpanContext = span.context if isinstance(span, FastSpan) else span.get_span_context()
     return context
 
 
-def _name_run(span: Span, own: SpanContext, record: RunRecord) -> None:
-    """Put the run context into the tracestate of a run's span."""
-    if hasattr(span, "run"):
-        span.run = record  # a fast span does so on demand
-        return
-    # The API has no way to choose the tracestate of a new span. The attribute is private, but all
-    # spans of the SDK and the API have it. Spans of others stay without the run context.
-    if getattr(span, "_context", None) is own:
-        span._context = naming_run(own, record)  # type: ignore[attr-defined] # noqa: SLF001 - above
+def _put(span: Any, attributes: Mapping[str, Any]) -> None:
+    """Set attributes of flowspan's own, which a fast span takes without a check."""
+    getattr(span, "put", span.set_attributes)(attributes)
+
+
+def _put_event(span: Any, name: str, attributes: dict[str, Any] | None, time_ns: int) -> None:
+    """Add an event of flowspan's own, which user code cannot push out of a fast span."""
+    getattr(span, "put_event", span.add_event)(name, attributes, time_ns)
 
 
 def _add_named_event(span: Span, state_name: str, message: str, time_ns: int) -> None:
     attributes = {names.STATE_MESSAGE: message} if message else None
-    span.add_event(names.NAMED_COMPLETIONS[state_name], attributes, time_ns)
+    _put_event(span, names.NAMED_COMPLETIONS[state_name], attributes, time_ns)
 
 
 def _set_error(
@@ -442,10 +577,10 @@ def _set_error(
     if not span.is_recording():
         return
     if error is None:
-        span.set_attribute(names.ERROR_TYPE, state_name)
+        _put(span, {names.ERROR_TYPE: state_name})
         span.set_status(StatusCode.ERROR, message or state_name)
         return
     exception = names.exception_attributes(error)
-    span.add_event(names.EXCEPTION_EVENT, exception, time_ns)
-    span.set_attribute(names.ERROR_TYPE, exception["exception.type"])
+    _put_event(span, names.EXCEPTION_EVENT, exception, time_ns)
+    _put(span, {names.ERROR_TYPE: exception["exception.type"]})
     span.set_status(StatusCode.ERROR, message or summary(error))

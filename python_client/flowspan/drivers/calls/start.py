@@ -244,7 +244,7 @@ def _made(
         or (definition.hooks is not None and definition.hooks.are_of_transactions)
     ):
         _attach_result_handler(process, run, result_policy)
-    run.span = telemetry.start_run(record, definition, now, outer)
+    run.span = telemetry.start_run(record, definition, now, outer, flow_run)
     if run.span is not None and (inputs or map_number is not None):
         link_inputs(run.span, inputs, map_number)
     return run

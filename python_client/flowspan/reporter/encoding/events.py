@@ -153,7 +153,7 @@ class Encoder:
                 self._first_state(state_name),
                 self._time(time_ns),
                 _rest_of_run(run)
-                if run.tags or run.parameters or run.traceparent or run.version or run.inputs
+                if run.tags or run.parameters or run.trace_ids or run.version or run.inputs
                 else b"",
                 self._details.get(run.details) or self._make_details(run.details),
             )
@@ -325,12 +325,12 @@ def _rest_of_run(run: RunRecord) -> bytes:
     most = MAX_PARAMETERS_BYTES if run.is_flow else MAX_PREVIEW_BYTES
     if run.parameters and len(run.parameters) <= most:
         parts.append(field(b"\x52", b"\x0a\x04json" + field(b"\x12", run.parameters)))
-    if run.traceparent:
-        trace = field(b"\x0a", run.traceparent.encode())
+    if run.trace_ids is not None:
+        trace = b"\x0a\x3700-%032x-%016x-%02x" % run.trace_ids
         if run.tracestate and len(run.tracestate) <= MAX_TRACESTATE_BYTES:
             trace += field(b"\x12", utf8(run.tracestate))
-        if run.parent_span_id:
-            trace += field(b"\x1a", run.parent_span_id.encode())
+        if run.parent_span:
+            trace += b"\x1a\x10%016x" % run.parent_span
         parts.append(field(b"\x5a", trace))
     if run.version:
         parts.append(field(b"\x62", clipped(run.version, MAX_NAME_BYTES)))

@@ -131,6 +131,7 @@ def test_requests_are_bounded(make: Make, monkeypatch: pytest.MonkeyPatch) -> No
     assert [len(request) for request in transport.requests] == [4, 4, 2]
 
     monkeypatch.setattr(exporter_module, "_MAX_REQUEST_BYTES", 1)
+    monkeypatch.setattr(exporter_module, "_CHUNK_BYTES", 1)
     processor, transport, end = make(Limits(delay_s=3600))
     end("a")
     end("b")

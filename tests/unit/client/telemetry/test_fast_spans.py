@@ -40,7 +40,7 @@ from opentelemetry.trace import (
     TraceState,
 )
 
-from flowspan.telemetry.fast_span import FastTracer, Processors
+from flowspan.telemetry.fast_tracer import FastTracer, Processors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -296,21 +296,6 @@ def test_limits_are_the_same(name: str) -> None:
         span.end(END_NS)
 
     both(case, limits=LIMITS[name])
-
-
-def test_the_limit_of_attributes_holds_for_user_code_alone() -> None:
-    """flowspan's own attributes do not count, so that user code cannot evict them."""
-
-    def attributes(*, is_fast: bool) -> tuple[set[str], int]:
-        tracing = Tracing(is_fast=is_fast, limits=SpanLimits(max_span_attributes=2))
-        span = tracing.tracer.start_span("fetch", attributes={"own": 1}, start_time=START_NS)
-        span.set_attributes({"a": 1, "b": 2, "c": 3})
-        span.end(END_NS)
-        (made,) = tracing.exported().resource_spans[0].scope_spans[0].spans
-        return {pair.key for pair in made.attributes}, made.dropped_attributes_count
-
-    assert attributes(is_fast=True) == ({"own", "b", "c"}, 1)
-    assert attributes(is_fast=False) == ({"b", "c"}, 2)
 
 
 def test_nested_spans_and_the_current_span_are_the_same() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -59,6 +60,7 @@ def test_a_run_is_one_span_named_after_its_function(traced: Traced) -> None:
     assert made.events == ()
     assert dict(made.attributes) == {
         "flowspan.run.id": "r1",
+        "flowspan.root_run.id": "r1",
         "flowspan.run.kind": "task",
         "flowspan.run.name": "fetch-1",
         "flowspan.tags": ("a", "b"),
@@ -68,6 +70,10 @@ def test_a_run_is_one_span_named_after_its_function(traced: Traced) -> None:
         "flowspan.state.type": "COMPLETED",
         "flowspan.state.name": "Completed",
         "flowspan.attempts": 1,
+        "flowspan.queued_s": 0.0,
+        "flowspan.run_s": 2.0,
+        "thread.id": threading.get_ident(),
+        "thread.name": threading.current_thread().name,
     }
     context = made.context
     assert record.traceparent.startswith(f"00-{context.trace_id:032x}-{context.span_id:016x}-")

@@ -20,7 +20,7 @@ from flowspan.connection.process_resource import process_resource
 from flowspan.core.definition import Definition
 from flowspan.core.events import RunRecord
 from flowspan.telemetry import provider as provider_module
-from flowspan.telemetry.fast_span import FastTracer
+from flowspan.telemetry.fast_tracer import FastTracer
 from flowspan.telemetry.provider import process_resource_of
 from flowspan.telemetry.setup import decide
 

@@ -21,7 +21,7 @@ from flowspan.core import provenance as origins
 from flowspan.core.values.inspection import type_name
 from flowspan.exceptions import UpstreamFailed
 from flowspan.states import Completed
-from flowspan.telemetry.fast_span import FastTracer, Processors
+from flowspan.telemetry.fast_tracer import FastTracer, Processors
 from flowspan.telemetry.run_span import SpanTracer
 
 if TYPE_CHECKING:

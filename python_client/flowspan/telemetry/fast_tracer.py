@@ -1,0 +1,296 @@
+"""The tracer of fast spans.
+
+If flowspan creates the provider itself, it uses this tracer for the spans of runs, with the
+provider's sampler, ids, limits, resource and processors. The spans of libraries, and all spans of a
+provider that the program installed, are the SDK's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import (
+    SpanLimits,
+    SpanProcessor,
+    SynchronousMultiSpanProcessor,
+    TracerProvider,
+)
+from opentelemetry.sdk.trace import Tracer as SdkTracer
+from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Decision
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind
+
+from flowspan import clock
+from flowspan.core.run_context import MEMBER
+from flowspan.telemetry.attributes import run_attributes
+from flowspan.telemetry.exporter import ExportingProcessor
+from flowspan.telemetry.fast_span import FLAGS, FastRunSpan, FastSpan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+    from opentelemetry.trace import Link, TraceState
+    from opentelemetry.util.types import Attributes
+
+    from flowspan.core.events import RunRecord
+
+_SAMPLED = 1
+_RANDOM_TRACE_ID = 2
+_KNOWN_FLAGS = _SAMPLED | _RANDOM_TRACE_ID
+(SPAN_KEY,) = trace.set_span_in_context(trace.INVALID_SPAN, Context())
+"""The key of the current span in a context. Its name in the API is private."""
+
+
+class Processors(SynchronousMultiSpanProcessor):
+    """The span processors of flowspan's provider: its exporter, and those the program adds."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # the SDK's
+        self._added: list[SpanProcessor] = []
+        self.only: ExportingProcessor | None = None
+        """The exporter, while it is the only processor: it accepts fast spans directly."""
+
+    def add_span_processor(self, span_processor: SpanProcessor) -> None:
+        """Add a processor."""
+        super().add_span_processor(span_processor)
+        self._added.append(span_processor)
+        if len(self._added) == 1 and isinstance(span_processor, ExportingProcessor):
+            self.only = span_processor
+        else:
+            self.only = None
+
+    def end(self, span: FastSpan) -> None:
+        """Pass an ended fast span to all processors."""
+        # The hook is experimental and has a private name; older versions of the SDK lack it.
+        on_ending = getattr(self, "_on_ending", None)
+        if on_ending is not None:
+            on_ending(span)
+        self.on_end(span.readable())
+
+    def send_soon(self) -> None:
+        """Make the exporters send what has ended, without the usual delay."""
+        for processor in self._added:
+            if isinstance(processor, ExportingProcessor):
+                processor.send_soon()
+
+
+class FastTracer(trace.Tracer):
+    """A tracer that creates fast spans for a provider.
+
+    Args:
+        provider: The provider.
+        processors: Its processors.
+        limits: Its limits.
+        scope: The instrumentation scope of the spans.
+    """
+
+    def __init__(
+        self,
+        provider: TracerProvider,
+        processors: Processors,
+        limits: SpanLimits,
+        scope: InstrumentationScope,
+    ) -> None:
+        self.provider = provider
+        self.processors = processors
+        self.limits = limits
+        self.scope = scope
+        self._ids = provider.id_generator
+        sampler = provider.sampler
+        self._sampler = None if sampler is DEFAULT_ON else sampler
+        """The sampler; None for the usual one, whose answer is known."""
+        # Older versions of the SDK lack this method.
+        is_random = getattr(self._ids, "is_trace_id_random", None)
+        self._root_flags = _RANDOM_TRACE_ID if is_random is not None and is_random() else 0
+
+    def start_run(
+        self,
+        record: RunRecord,
+        flow: RunRecord | None,
+        start_ns: int,
+        context: Context,
+        above: trace.Span,
+    ) -> trace.Span:
+        """Start the span of a run.
+
+        Args:
+            record: The run.
+            flow: The flow run that it belongs to; None outside of flows.
+            start_ns: The time of its creation, in nanoseconds since 1970 UTC.
+            context: The context.
+            above: The current span in the context.
+
+        Returns:
+            A FastRunSpan; a NonRecordingSpan if the sampler says no.
+        """
+        parent, trace_id, flags, state = self._place(above)
+        given = sampled = None
+        if self._sampler is not None:
+            given = run_attributes(record, flow)
+            is_recording, flags, state, sampled = self._sample(
+                context, trace_id, flags, record.function_name, SpanKind.INTERNAL, given, ()
+            )
+        else:
+            is_recording = bool(flags & _SAMPLED)
+        span_id = self._ids.generate_span_id()
+        if not is_recording:
+            return _silent(trace_id, span_id, flags, state)
+        span = FastRunSpan(self, record, flow, trace_id, span_id, flags, state, parent, start_ns)
+        if given is not None:
+            span.sampled_with(given, sampled)
+        if self.processors.only is None:
+            # They use only the attributes and methods that it shares with an SDK span.
+            self.processors.on_start(span, parent_context=context)  # type: ignore[arg-type]
+        return span
+
+    def start_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,  # noqa: FBT001, FBT002 - OpenTelemetry's signature
+        set_status_on_exception: bool = True,  # noqa: FBT001, FBT002 - OpenTelemetry's signature
+    ) -> trace.Span:
+        """Start a span, as `opentelemetry.trace.Tracer` does."""
+
+        def prepare(span: FastSpan, sampled: Attributes) -> None:
+            span.begin_rarely(
+                kind,
+                sampled,
+                links,
+                records_exception=record_exception,
+                sets_status=set_status_on_exception,
+            )
+
+        return self._start(name, context, kind, attributes, links, start_time, prepare)
+
+    def start_own(
+        self,
+        name: str,
+        context: Context | None,
+        attributes: Attributes,
+        start_time: int,
+        span_id: int | None = None,
+    ) -> trace.Span:
+        """Start one of flowspan's own spans, whose attributes need no checks and no limits.
+
+        Args:
+            name: As in `start_span`.
+            context: As in `start_span`.
+            attributes: As in `start_span`.
+            start_time: As in `start_span`.
+            span_id: Its id; a random one by default.
+        """
+
+        def prepare(span: FastSpan, sampled: Attributes) -> None:
+            span.put(sampled or {})
+            if span_id is not None:
+                span.span_id = span_id
+
+        return self._start(name, context, SpanKind.INTERNAL, attributes, (), start_time, prepare)
+
+    def adopt(
+        self, record: RunRecord, own: SpanContext, parent: SpanContext | None, start_ns: int
+    ) -> FastRunSpan:
+        """Return the span of a run that another process started, which ended before the span."""
+        flags = own.trace_flags & _KNOWN_FLAGS
+        return FastRunSpan(
+            self, record, None, own.trace_id, own.span_id, flags, None, parent, start_ns
+        )
+
+    # The SDK's uses only `start_span`, and is a decorator as well.
+    start_as_current_span = SdkTracer.start_as_current_span
+
+    def send_soon(self) -> None:
+        """Send what has ended, without the usual delay."""
+        self.processors.send_soon()
+
+    def _start(
+        self,
+        name: str,
+        context: Context | None,
+        kind: SpanKind,
+        attributes: Attributes,
+        links: Sequence[Link] | None,
+        start_ns: int | None,
+        prepare: Callable[[FastSpan, Attributes], None],
+    ) -> trace.Span:
+        """Start a span.
+
+        Args:
+            name: As in `start_span`.
+            context: As in `start_span`.
+            kind: As in `start_span`.
+            attributes: As in `start_span`.
+            links: As in `start_span`.
+            start_ns: The start; None for now.
+            prepare: Is called with the new span and the attributes that the sampler returned.
+        """
+        parent, trace_id, flags, state = self._place(trace.get_current_span(context))
+        if self._sampler is not None:
+            is_recording, flags, state, attributes = self._sample(
+                context, trace_id, flags, name, kind, attributes, links
+            )
+        else:
+            is_recording = bool(flags & _SAMPLED)
+        span_id = self._ids.generate_span_id()
+        if not is_recording:
+            return _silent(trace_id, span_id, flags, state)
+        start_ns = clock.now_ns() if start_ns is None else start_ns
+        span = FastSpan(self, name, trace_id, span_id, flags, state, parent, start_ns)
+        prepare(span, attributes)
+        if self.processors.only is None:
+            self.processors.on_start(span, parent_context=context)  # type: ignore[arg-type] # above
+        return span
+
+    def _place(
+        self, above: trace.Span
+    ) -> tuple[FastSpan | SpanContext | None, int, int, TraceState | None]:
+        """Return parent, trace id, flags and tracestate of a span below the current one."""
+        if type(above) is FastRunSpan or type(above) is FastSpan:
+            above.is_used = True
+            return above, above.trace_id, above.flags, above.trace_state
+        parent = above.get_span_context()
+        if not parent.is_valid:
+            return None, self._ids.generate_trace_id(), self._root_flags | _SAMPLED, None
+        flags = parent.trace_flags & _KNOWN_FLAGS
+        return parent, parent.trace_id, flags, _without_run(parent.trace_state)
+
+    def _sample(
+        self,
+        context: Context | None,
+        trace_id: int,
+        flags: int,
+        name: str,
+        kind: SpanKind,
+        attributes: Attributes,
+        links: Sequence[Link] | None,
+    ) -> tuple[bool, int, TraceState | None, Attributes]:
+        """Ask the sampler; return whether to record, the flags, the tracestate and attributes."""
+        assert self._sampler is not None  # noqa: S101 - the callers checked it
+        result = self._sampler.should_sample(context, trace_id, name, kind, attributes, links or ())
+        decision = result.decision
+        is_sampled = decision is Decision.RECORD_AND_SAMPLE
+        flags = flags | _SAMPLED if is_sampled else flags & ~_SAMPLED
+        is_recording = decision is not Decision.DROP
+        return is_recording, flags, _without_run(result.trace_state), result.attributes
+
+
+def _without_run(state: TraceState | None) -> TraceState | None:
+    """Return a tracestate without the run context, which names the run above; None if empty."""
+    if state and MEMBER in state:
+        state = state.delete(MEMBER)
+    return state or None
+
+
+def _silent(trace_id: int, span_id: int, flags: int, state: TraceState | None) -> trace.Span:
+    """Return a span that records nothing."""
+    context = SpanContext(
+        trace_id, span_id, is_remote=False, trace_flags=FLAGS[flags], trace_state=state
+    )
+    return NonRecordingSpan(context)
