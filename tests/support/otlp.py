@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+SomeSpan = TypeVar("SomeSpan", bound=Any)
 
 WAIT_S = 60.0
 POLL_S = 0.02
@@ -98,6 +100,11 @@ class ReceivedSpans:
         found = self.named(name)
         assert len(found) == 1, f"{len(found)} spans named {name!r} among {self.names}"
         return found[0]
+
+    @property
+    def work(self) -> list[ReceivedSpan]:
+        """All spans but those of waits, whose number depends on the load of the machine."""
+        return without_waits(list(self.spans))
 
     @property
     def names(self) -> list[str]:
@@ -261,6 +268,11 @@ def _handler_for(receiver: HttpOtlpReceiver) -> type[BaseHTTPRequestHandler]:
             """Stay silent."""
 
     return Handler
+
+
+def without_waits(spans: Iterable[SomeSpan]) -> list[SomeSpan]:
+    """Return the spans that do not show a wait."""
+    return [span for span in spans if span.name != "waiting"]
 
 
 def spans_of(request: ExportTraceServiceRequest) -> Iterator[ReceivedSpan]:

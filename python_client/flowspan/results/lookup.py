@@ -20,7 +20,7 @@ from flowspan.core.transactions import IsolationLevel
 from flowspan.core.values.inspection import exact_text, is_instance, type_name
 from flowspan.core.values.recording import recorded
 from flowspan.core.values.traversal import is_plain
-from flowspan.core.waits import LOCK, UNKNOWN
+from flowspan.core.waits import LOCK, NOTHING
 from flowspan.exceptions import ConfigError, ResultUnreadable
 from flowspan.results.attempt_cache import Call, call_site
 from flowspan.results.key_templates import key_from_template
@@ -273,7 +273,7 @@ class LookUp:
             yield Sleep(wait_s)
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
         if span is not None and has_waited:
-            span.waits_for(UNKNOWN, self._io.now_ns())
+            span.waits_for(NOTHING, self._io.now_ns())
         transaction.unlock = lambda: locks.release_lock(key, holder)
 
     def _warn(self, message: str) -> None:

@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from flowspan.core.events import RunRecord
     from flowspan.core.run_context import OuterRun
     from flowspan.telemetry.parameters import ShownParameters
-    from flowspan.telemetry.waiting import Wait
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -314,19 +313,15 @@ class RunSpan:
         if self._attempt == 1:
             waited = {names.WAITED: (end_ns - begin_ns) / 1e9}
             _put_event(self._span, names.RUNNING_EVENT, waited, end_ns)
+        if self._waits is not None:
+            self._show_waits(begin_ns, end_ns)
+            self._waits = None
+
+    def _show_waits(self, begin_ns: int, end_ns: int) -> None:
+        """Show what the run waited for between two times."""
         for wait in shown_waits(begin_ns, end_ns, self._waits or ()):
-            self._show_wait(wait)
-        self._waits = None
-
-    def _end_waiting(self, time_ns: int) -> None:
-        """Show what the run waited for when it ended without another attempt."""
-        for wait in shown_waits(self._idle_ns, time_ns, self._waits or ()):
-            if wait.reason:  # otherwise its result was looked up, for example
-                self._show_wait(wait)
-
-    def _show_wait(self, wait: Wait) -> None:
-        attributes = {names.WAIT_REASON: wait.reason} if wait.reason else {}
-        self._start_own("waiting", wait.begin_ns, attributes).end(wait.end_ns)
+            reason = {names.WAIT_REASON: wait.reason}
+            self._start_own("waiting", wait.begin_ns, reason).end(wait.end_ns)
 
     @never_fails
     def waits_for(self, reason: str, time_ns: int) -> None:
@@ -450,7 +445,7 @@ class RunSpan:
             if self._started_ns is not None:
                 self._stop(time_ns)
             elif self._waits is not None:
-                self._end_waiting(time_ns)
+                self._show_waits(self._idle_ns, time_ns)  # and then ended without an attempt
             if self.pending is not None:
                 self.pending.cancel()
             span = self._span

@@ -15,7 +15,7 @@ class Wait(NamedTuple):
     """A wait of a run.
 
     Attributes:
-        reason: The reason, from `flowspan.core.waits`; empty if it is unknown.
+        reason: The reason, from `flowspan.core.waits`.
         begin_ns: Its begin, in nanoseconds since 1970 UTC.
         end_ns: Its end, in nanoseconds since 1970 UTC.
     """
@@ -28,6 +28,8 @@ class Wait(NamedTuple):
 def shown_waits(begin_ns: int, end_ns: int, changes: Sequence[tuple[str, int]]) -> Iterator[Wait]:
     """Yield the waits between two times that are long enough to be shown, in order.
 
+    Time without a known reason is no wait: the run begins, or its result is looked up.
+
     Args:
         begin_ns: The time when the run was created or its last attempt ended.
         end_ns: The time when its next attempt began or the run ended.
@@ -39,8 +41,8 @@ def shown_waits(begin_ns: int, end_ns: int, changes: Sequence[tuple[str, int]]) 
         if next_reason == reason:
             continue
         until_ns = min(max(time_ns, begin_ns), end_ns)
-        if until_ns - begin_ns >= SHOWN_WAIT_NS:
+        if reason and until_ns - begin_ns >= SHOWN_WAIT_NS:
             yield Wait(reason, begin_ns, until_ns)
         reason, begin_ns = next_reason, until_ns
-    if end_ns - begin_ns >= SHOWN_WAIT_NS:
+    if reason and end_ns - begin_ns >= SHOWN_WAIT_NS:
         yield Wait(reason, begin_ns, end_ns)

@@ -367,7 +367,7 @@ class SubmittedRun:
         run.span.waits_for(waits.THREAD if is_called_here else waits.PROCESS, self.ready_ns)
         if run.stages.before_run or self.upstream is not None:
             # Reading results may take a while.
-            run.span.waits_for(waits.UNKNOWN, self.process.now_ns())
+            run.span.waits_for(waits.NOTHING, self.process.now_ns())
 
     def _never_run(self, error: BaseException) -> State:
         if not self.future.started:

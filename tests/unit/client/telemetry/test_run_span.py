@@ -251,7 +251,7 @@ def test_each_wait_has_a_span_with_its_reason(traced: Traced) -> None:
     span, _ = traced.start()
     span.waits_for(waits.INPUT, 0)
     span.waits_for(waits.THREAD, 30 * MS)
-    span.waits_for(waits.UNKNOWN, 45 * MS)
+    span.waits_for(waits.NOTHING, 45 * MS)
     span.attempt(1, 54 * MS)
     span.attempt_failed(None, "", 60 * MS)
     span.awaiting_retry(0.1, 60 * MS)
@@ -273,11 +273,12 @@ def test_each_wait_has_a_span_with_its_reason(traced: Traced) -> None:
             assert each.status.status_code is StatusCode.UNSET
 
 
-def test_a_wait_without_a_reason_has_none(traced: Traced) -> None:
+def test_a_wait_without_a_reason_has_no_span(traced: Traced) -> None:
     span, _ = traced.start()
     span.attempt(1, 10 * MS)
     span.end(COMPLETED, "Completed", "", None, 20 * MS)
-    assert waiting(traced) == [(0, 10, None)]
+    assert waiting(traced) == []
+    assert event_names(traced.spans["fetch"]) == ["flowspan.running"]
 
 
 def test_a_wait_of_less_than_ten_milliseconds_has_no_span(traced: Traced) -> None:
@@ -301,7 +302,7 @@ def test_a_run_that_ends_while_it_waits_shows_that(traced: Traced, state: str) -
 def test_looking_up_a_result_is_no_wait(traced: Traced) -> None:
     span, _ = traced.start()
     span.waits_for(waits.LOCK, 5 * MS)
-    span.waits_for(waits.UNKNOWN, 25 * MS)
+    span.waits_for(waits.NOTHING, 25 * MS)
     span.end(COMPLETED, "Cached", "", None, 90 * MS)
     assert waiting(traced) == [(5, 25, "lock")]
 

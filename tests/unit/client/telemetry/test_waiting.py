@@ -12,12 +12,12 @@ MS = 1_000_000
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ([], [("", 100, 200)]),
+        ([], []),
         ([("input", 100)], [("input", 100, 200)]),
         ([("input", 100), ("thread", 150)], [("input", 100, 150), ("thread", 150, 200)]),
         ([("input", 100), ("thread", 195)], [("input", 100, 195)]),
         ([("input", 100), ("thread", 105)], [("thread", 105, 200)]),
-        ([("lock", 120)], [("", 100, 120), ("lock", 120, 200)]),
+        ([("lock", 120)], [("lock", 120, 200)]),
         # The same reason twice is one wait.
         ([("process", 100), ("process", 150)], [("process", 100, 200)]),
         (
@@ -27,7 +27,7 @@ MS = 1_000_000
         # Times outside of the wait: the reason holds from its begin, or does not matter.
         ([("input", 20), ("thread", 150)], [("input", 100, 150), ("thread", 150, 200)]),
         ([("input", 20), ("thread", 250)], [("input", 100, 200)]),
-        ([("input", 150), ("thread", 120)], [("", 100, 150), ("thread", 150, 200)]),
+        ([("input", 150), ("thread", 120)], [("thread", 150, 200)]),
     ],
 )
 def test_the_waits(changes: list[tuple[str, int]], expected: list[tuple[str, int, int]]) -> None:
