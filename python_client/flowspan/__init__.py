@@ -90,6 +90,7 @@ _MODULES = frozenset(
         "states",
         "task_runners",
         "tasks",
+        "telemetry",
         "testing",
         "transactions",
         "types",

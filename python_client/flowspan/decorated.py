@@ -16,6 +16,7 @@ from typing import (
     overload,
 )
 
+from flowspan import telemetry
 from flowspan.core import stand_in
 from flowspan.core.call_graph import current_sketch
 from flowspan.core.definition import (
@@ -52,6 +53,9 @@ if TYPE_CHECKING:
 
     Args = tuple[Any, ...]
     Kwargs = dict[str, Any]
+
+# As early as a program may be expected to run flows: what it does before the first one has spans.
+telemetry.trace_early()
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)

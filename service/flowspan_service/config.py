@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
+from flowspan_service.domain.sessions import OTLP_GRPC, OTLP_PROTOCOLS
 from flowspan_service.domain.trace_urls import check_trace_url
 from flowspan_service.process.plain_text import clean
 
@@ -62,6 +63,12 @@ class Config:
         otlp_endpoint: The OTLP receiver for spans of the service and its clients; empty for none.
         trace_url: The address of a trace in the page of a trace viewer, with ``{trace_id}`` in
             place of the id; empty for none.
+        otlp_protocol: The protocol of the service's own receiver: "grpc" or "http/protobuf".
+        otlp_metrics: True if the metrics of the service are exported to that receiver.
+        own_spans: True if the service traces its own calls and transactions there.
+        otlp_logs: True if the logs of runs are exported to that receiver, too.
+        client_otlp: Whether the service exports to the receivers that clients name: "always",
+            "never", or "auto" for a service that only this machine can reach.
         lease_s: The time that a session lives after its last frame.
         grace_s: The time that a session lives after its connection broke.
         tls_cert: The certificate for the TCP ports, in PEM; None for no TLS.
@@ -87,6 +94,11 @@ class Config:
     is_embedded: bool
     idle_timeout_s: float | None
     otlp_endpoint: str
+    otlp_protocol: str
+    otlp_logs: bool
+    otlp_metrics: bool
+    own_spans: bool
+    client_otlp: str
     lease_s: float
     grace_s: float
     log_level: str
@@ -140,6 +152,9 @@ def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
         "idle_timeout_s": flags.idle_timeout,
         "otlp_endpoint": flags.otlp_endpoint or "",
         "trace_url": flags.trace_url or "",
+        "otlp_protocol": flags.otlp_protocol or _standard_protocol(environ),
+        "otlp_logs": flags.otlp_logs or _exports("LOGS", environ),
+        "otlp_metrics": flags.otlp_metrics or _exports("METRICS", environ),
         "lease_s": flags.lease,
         "grace_s": flags.grace,
         "requires_tokens": flags.require_tokens,
@@ -162,6 +177,20 @@ def _http_port(flags: argparse.Namespace) -> int | None:
         return None if flags.http_port == _OFF else int(flags.http_port)
     is_known = flags.port != 0 and not flags.no_tcp
     return HTTP_PORT if is_known and not flags.embedded else None
+
+
+def _standard_protocol(environ: Mapping[str, str]) -> str:
+    """Return the protocol by OpenTelemetry's variables; gRPC for one that the service lacks."""
+    for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        text = environ.get(name, "").strip().lower()
+        if text:
+            return text if text in OTLP_PROTOCOLS else OTLP_GRPC
+    return OTLP_GRPC
+
+
+def _exports(signal: str, environ: Mapping[str, str]) -> bool:
+    names = environ.get(f"OTEL_{signal}_EXPORTER", "").lower().split(",")
+    return "otlp" in map(str.strip, names)
 
 
 def _check_access(parser: argparse.ArgumentParser, flags: argparse.Namespace) -> None:
@@ -482,6 +511,27 @@ _OPTIONS: dict[str, tuple[_Setting | _Switch, ...]] = {
             "URL",
             "the page of a trace, for links to it: http://localhost:16686/trace/{trace_id}",
             _trace_url,
+        ),
+        _Setting(
+            "--otlp-protocol",
+            "PROTOCOL",
+            "its protocol: grpc, or http/protobuf (default: OTEL_EXPORTER_OTLP_PROTOCOL, or grpc)",
+            _one_of(*OTLP_PROTOCOLS),
+        ),
+        _Switch("--otlp-logs", "export the logs of runs to it, too", has_variable=True),
+        _Switch("--otlp-metrics", "export the metrics of the service to it", has_variable=True),
+        _Switch(
+            "--own-spans",
+            "export spans of the service's own calls and transactions to it",
+            has_variable=True,
+        ),
+        _Setting(
+            "--client-otlp",
+            "WHEN",
+            "export spans of clients where the clients do: always, never, or auto for always if "
+            "only this machine can reach the service (default auto)",
+            _one_of("auto", "always", "never"),
+            "auto",
         ),
     ),
     "lifetime": (

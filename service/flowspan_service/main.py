@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
 from flowspan_service.api.about import about_service
 from flowspan_service.api.backend import assemble
+from flowspan_service.api.figures import snapshot
 from flowspan_service.api.services import CAPABILITIES
 from flowspan_service.api.span_facts import MessageDecoder
 from flowspan_service.config import without_secrets
@@ -20,6 +23,7 @@ from flowspan_service.loops.commands import send_open_commands
 from flowspan_service.loops.database import watch_database
 from flowspan_service.loops.housekeeping import keep_house
 from flowspan_service.loops.open_files import watch_open_files
+from flowspan_service.loops.own_telemetry import exporting_metrics, making_own_spans
 from flowspan_service.loops.reaper import Reaper
 from flowspan_service.loops.span_exporter_lifecycle import exporting_spans
 from flowspan_service.loops.tokens import keep_tokens, note_last_uses
@@ -40,7 +44,7 @@ from flowspan_service.transports.announcement import announce
 from flowspan_service.transports.servers import Servers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from flowspan_service.api.backend import Backend
     from flowspan_service.app.ports import Store
@@ -101,7 +105,7 @@ async def _serve(
         await backend.follow_store()
         reaper = Reaper(store, backend.clock, backend.connections, backend.terms)
         await reaper.reap()  # gives each session a full lease from now on
-        with exporting_spans(config, store, backend.clock, os.environ, MessageDecoder()):
+        async with _telemetry(config, store, backend):
             servers = Servers(backend, config)
             addresses = servers.listen()
             await servers.start()
@@ -122,6 +126,22 @@ async def _serve(
                 log.info("stopping")
                 await servers.stop()
                 await note_last_uses(backend.access_tokens, store)
+
+
+@contextlib.asynccontextmanager
+async def _telemetry(config: Config, store: Store, backend: Backend) -> AsyncIterator[None]:
+    """Export spans and metrics during the block, as far as they are configured."""
+    environ, version = os.environ, backend.about.version
+    with (
+        exporting_spans(config, store, backend.clock, environ, MessageDecoder()),
+        making_own_spans(config, environ, version=version) as own_spans,
+    ):
+        if own_spans is not None:
+            backend.on_call = own_spans.call
+            store.on_write(own_spans.commit)
+        take = partial(snapshot, backend)
+        async with exporting_metrics(config, environ, take, version=version):
+            yield
 
 
 def _backend(config: Config, store: Store, readers: ThreadPoolExecutor) -> Backend:

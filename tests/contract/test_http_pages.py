@@ -64,13 +64,14 @@ def test_health_follows_the_database_and_the_stop(harness: Harness, port: int) -
     answer = get(port, "/healthz")
     assert answer.status == 503
     assert answer.content == {"status": "NOT_SERVING", "reason": "The file was deleted."}
-    assert b"flowspan_database_problem 1\n" in get(port, "/metrics").body
+    assert b"flowspan_database_problem 1.0\n" in get(port, "/metrics").body
     harness.run(harness.server.set_problem(""))
     assert get(port, "/healthz").status == 200
 
 
 SAMPLE = re.compile(
-    r'(?P<name>[a-z_]+)(\{(?P<labels>[a-z]+="[^"]*"(,[a-z]+="[^"]*")*)\})? (?P<value>[0-9.e+-]+)'
+    r"(?P<name>[a-z_]+?)(_bucket|_count|_sum)?"
+    r'(\{(?P<labels>[a-z]+="[^"]*"(,[a-z]+="[^"]*")*)\})? (?P<value>[0-9.e+-]+)'
 )
 
 
@@ -100,11 +101,11 @@ def test_figures_count_calls_by_method_and_code(harness: Harness, port: int) -> 
         name: value for name, value in found.items() if name.startswith("flowspan_calls_total")
     }
     run, info = "/flowspan.v1.FlowRunService/GetFlowRun", "/flowspan.v1.SystemService/GetInfo"
-    assert calls[f'flowspan_calls_total{{method="{run}",code="INVALID_ARGUMENT"}}'] == 1
-    assert calls[f'flowspan_calls_total{{method="{run}",code="NOT_FOUND"}}'] == 1
-    assert calls[f'flowspan_calls_total{{method="{info}",code="OK"}}'] == 1
+    assert calls[f'flowspan_calls_total{{code="INVALID_ARGUMENT",method="{run}"}}'] == 1
+    assert calls[f'flowspan_calls_total{{code="NOT_FOUND",method="{run}"}}'] == 1
+    assert calls[f'flowspan_calls_total{{code="OK",method="{info}"}}'] == 1
     assert found[f'flowspan_call_seconds_total{{method="{run}"}}'] > 0
-    assert found['flowspan_info{version="1.2.3",database="sqlite"}'] == 1
+    assert found['flowspan_info{database="sqlite",version="1.2.3"}'] == 1
     assert found["flowspan_sessions"] == 0
     assert found["flowspan_start_time_seconds"] == pytest.approx(
         harness.backend.about.started_us / 1e6

@@ -18,6 +18,7 @@ from flowspan.v1 import (
     report_pb2,
     report_service_pb2,
     state_pb2,
+    trace_pb2,
     verdict_pb2,
 )
 from flowspan_service.api import limits
@@ -76,6 +77,9 @@ def test_welcome_says_what_the_client_needs(harness: Harness) -> None:
     assert welcome.reconnect_grace.seconds == GRACE_S
     assert welcome.otlp_endpoint == "http://spans:4317"
     assert welcome.trace_url == "http://viewer/{trace_id}"
+    assert welcome.otlp_target == trace_pb2.OtlpTarget(
+        protocol="grpc", traces_url="http://spans:4317", logs_url="http://logs:4317"
+    )
     assert welcome.server_version == "1.2.3"
     assert abs(welcome.server_time.seconds - time.time()) < 600
 

@@ -124,7 +124,7 @@ def test_the_resource_is_kept_with_the_session(harness: Harness) -> None:
     stream = ReportStream(harness.channel, resource=resource, client_name="flowspan-go")
     again = ReportStream(harness.channel, session_id=stream.session_id, recovering=True)
     found = harness.store.sessions.span_sources([stream.session_id])
-    assert found[stream.session_id] == ("flowspan-go", resource)
+    assert found[stream.session_id][:3] == ("flowspan-go", resource, None)
     assert not harness.session(stream.session_id).spans_by_service
     again.goodbye()
 
@@ -172,3 +172,60 @@ def test_a_run_that_a_session_takes_over_gets_its_exporter(harness: Harness, stu
     ((found,), *_) = harness.store.runs.needing_spans(after=0, since_us=0, limit=9)
     assert found.id == run_id
     second.goodbye()
+
+
+TARGET = {
+    "protocol": "http/protobuf",
+    "traces_url": "http://collector:4318/v1/traces",
+    "logs_url": "http://collector:4318/v1/logs",
+}
+
+
+def target_of(harness: Harness, session_id: str) -> Any:
+    return harness.store.sessions.span_sources([session_id])[session_id].target
+
+
+def test_each_hello_replaces_the_receivers_of_the_client(harness: Harness, stubs: Stubs) -> None:
+    session_id, secret = new_id(), b"s" * 16
+
+    def say(**fields: Any) -> None:
+        hello = report_pb2.Hello(session_id=session_id, secret=secret, **fields)
+        stubs.reports.ReportBatch(pb.ReportBatchRequest(hello=hello))
+
+    say(otlp_target=TARGET)
+    assert target_of(harness, session_id)._asdict() == TARGET
+    say(otlp_target=trace_pb2.OtlpTarget(traces_url="http://other:4317"))
+    assert target_of(harness, session_id) == ("grpc", "http://other:4317", "")
+    say(recovering=True)
+    assert target_of(harness, session_id) is not None, "another process said that"
+    say()
+    assert target_of(harness, session_id) is None
+    say(otlp_target=trace_pb2.OtlpTarget(protocol="grpc"))
+    assert target_of(harness, session_id) is None
+
+
+@pytest.mark.parametrize(
+    ("target", "field"),
+    [
+        ({"protocol": "http/json", "traces_url": "http://c"}, "protocol"),
+        ({"traces_url": "c:4317"}, "traces_url"),
+        ({"traces_url": "ftp://c"}, "traces_url"),
+        ({"traces_url": "http://"}, "traces_url"),
+        ({"traces_url": "http://user@c"}, "traces_url"),
+        ({"traces_url": "http://c?key=secret"}, "traces_url"),
+        ({"traces_url": "http://c#part"}, "traces_url"),
+        ({"traces_url": "http://c:port"}, "traces_url"),
+        ({"traces_url": "http://c/a b"}, "traces_url"),
+        ({"logs_url": "unix:/socket"}, "logs_url"),
+        ({"logs_url": f"http://{'c' * limits.OTLP_URL}"}, "logs_url"),
+    ],
+)
+def test_receivers_are_checked(stubs: Stubs, target: dict[str, str], field: str) -> None:
+    hello = report_pb2.Hello(session_id=new_id(), otlp_target=target)
+    reason = "TOO_LARGE" if len(str(target)) > 1000 else "INVALID_FIELD"
+    metadata = refused(
+        lambda: stubs.reports.ReportBatch(pb.ReportBatchRequest(hello=hello)),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        reason,
+    )
+    assert metadata["field"] == f"hello.otlp_target.{field}"

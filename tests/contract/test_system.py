@@ -37,6 +37,8 @@ def test_info_says_how_it_does(harness: Harness, stubs: Stubs) -> None:
     assert (info.lease.seconds, info.reconnect_grace.seconds) == (LEASE_S, GRACE_S)
     assert info.otlp_endpoint == "http://spans:4317"
     assert info.trace_url == "http://viewer/{trace_id}"
+    assert info.otlp_target.traces_url == "http://spans:4317"
+    assert info.otlp_target.logs_url == "http://logs:4317"
     assert info.max_message_bytes == 8 << 20
     assert info.HasField("start_time")
     assert info.server_time.seconds >= info.start_time.seconds

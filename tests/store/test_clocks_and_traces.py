@@ -19,7 +19,7 @@ from tests.store.builders import (
 
 from flowspan_service.app.ports.runs import RunQuery
 from flowspan_service.domain.runs import Run, RunKind, TraceContext
-from flowspan_service.domain.sessions import SessionStatus
+from flowspan_service.domain.sessions import OtlpTarget, SessionStatus, SpanSource
 from flowspan_service.domain.states import StateType
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def test_resources_of_sessions(store_url: str, open_url: Callable[..., SqlStore]
     do(store, save)
     ids = [with_one.id, without.id, new_id()]
     assert store.sessions.span_sources(ids) == {
-        with_one.id: ("flowspan-go", {"service.name": "größe"}),
-        without.id: ("", {}),
+        with_one.id: SpanSource("flowspan-go", {"service.name": "größe"}),
+        without.id: SpanSource("", {}),
     }
     assert store.sessions.span_sources([]) == {}
     store.close()
@@ -81,6 +81,51 @@ def test_the_resource_goes_with_its_session(store: SqlStore) -> None:
     assert store.sessions.span_sources([session.id])[session.id].resource == {}
     do(store, save)
     assert store.sessions.span_sources([session.id])[session.id].resource == {"service.name": "a"}
+
+
+def test_receivers_of_sessions(store_url: str, open_url: Callable[..., SqlStore]) -> None:
+    store = open_url(store_url)
+    sessions = [a_session(client={}) for _ in range(3)]
+    first, second, third = (session.id for session in sessions)
+    targets = [OtlpTarget("grpc", f"http://{name}:4317", "") for name in "ab"]
+
+    def save(uow: UnitOfWork) -> None:
+        for session in sessions:
+            uow.sessions.save(session)
+        for session_id, target in zip((first, second), targets, strict=True):
+            uow.sessions.save_target(session_id, target)
+
+    def stored() -> list[OtlpTarget | None]:
+        found = store.sessions.span_sources([first, second, third])
+        return [found[each].target for each in (first, second, third)]
+
+    do(store, save)
+    assert stored() == [*targets, None]
+    store.close()
+    store = open_url(store_url)  # nothing of it is in memory
+    do(store, lambda uow: uow.sessions.save_target(first, None))
+    do(store, lambda uow: uow.sessions.save_target(second, targets[0]))
+    do(store, lambda uow: uow.sessions.save_target(third, None))
+    assert stored() == [None, targets[0], None]
+    do(store, lambda uow: uow.sessions.save_target(second, targets[0]))
+    do(store, lambda uow: uow.sessions.save_target(first, targets[1]))
+    assert stored() == [targets[1], targets[0], None]
+
+
+def test_the_receivers_go_with_their_session(store: SqlStore) -> None:
+    session = a_session(status=SessionStatus.CLOSED, lease_expires_us=START_US)
+    target = OtlpTarget("http/protobuf", "http://c/v1/traces", "http://c/v1/logs")
+
+    def save(uow: UnitOfWork) -> None:
+        uow.sessions.save(session)
+        uow.sessions.save_target(session.id, target)
+
+    do(store, save)
+    do(store, lambda uow: uow.sessions.delete([session.id], ended_before_us=START_US + 1))
+    do(store, lambda uow: uow.sessions.save(session))
+    assert store.sessions.span_sources([session.id])[session.id].target is None
+    do(store, save)
+    assert store.sessions.span_sources([session.id])[session.id].target == target
 
 
 @pytest.mark.parametrize("is_new", [True, False])

@@ -33,7 +33,7 @@ from flowspan_service.api.about import About
 from flowspan_service.api.backend import Activity, Backend
 from flowspan_service.api.services import CAPABILITIES
 from flowspan_service.app.sessions import LeaseTerms, OpenSession
-from flowspan_service.domain.sessions import SessionStatus
+from flowspan_service.domain.sessions import OtlpTarget, SessionStatus
 from flowspan_service.loops.reaper import Reaper
 from flowspan_service.process.clock import SystemClock
 from flowspan_service.stores import open_store
@@ -244,6 +244,7 @@ class Harness:
                 process_id=42,
                 otlp_endpoint="http://spans:4317",
                 trace_url="http://viewer/{trace_id}",
+                otlp_target=OtlpTarget("grpc", "http://spans:4317", "http://logs:4317"),
                 database_location="/data/flowspan.db",
                 log_file="/data/service.log",
                 is_embedded=True,
@@ -254,6 +255,8 @@ class Harness:
             on_point=self.points.append,
         )
         self.store.on_commit(self.backend.notifier)
+        self.store.on_commit(self.backend.ended_runs)
+        self.store.on_write(self.backend.writes)
         self.store.on_session_news(self.backend.command_watches)
         self.server = Server(self.backend)
         port = self.server.listen("127.0.0.1", 0)

@@ -23,7 +23,13 @@ from flowspan_service.domain.traces import trace_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from flowspan_service.app.ports import Clock, CommitListener, NewsListener, Operation
+    from flowspan_service.app.ports import (
+        Clock,
+        CommitListener,
+        NewsListener,
+        Operation,
+        WriteListener,
+    )
     from flowspan_service.app.ports.artifacts import ArtifactQuery, LatestArtifactQuery
     from flowspan_service.app.ports.labels import LabelQuery
     from flowspan_service.app.ports.variables import VariableQuery
@@ -241,7 +247,9 @@ class MemorySessionReads(_Reads):
     def span_sources(self, session_ids: Iterable[str]) -> dict[str, SpanSource]:
         return {
             key: SpanSource(
-                self.data.sessions[key].client.get("name", ""), self.data.resources.get(key, {})
+                self.data.sessions[key].client.get("name", ""),
+                self.data.resources.get(key, {}),
+                self.data.targets.get(key),
             )
             for key in session_ids
             if key in self.data.sessions
@@ -378,6 +386,7 @@ class MemoryStore:
         self.listeners: list[CommitListener] = []
         self.news_listeners: list[NewsListener] = []
         self.queued_weight = 0
+        self.queued_operation_count = 0
         self.is_local = True
         self.is_shared = False
         self.is_spent = False
@@ -431,6 +440,7 @@ class MemoryStore:
                 ended=uow.ended,
                 roots=self.transitions.changed_roots(before.position, self.position()),
                 before=before,
+                rolled_back=(),
             )
         return answer
 
@@ -469,6 +479,9 @@ class MemoryStore:
 
     def on_commit(self, listener: CommitListener) -> None:
         self.listeners.append(listener)
+
+    def on_write(self, listener: WriteListener) -> None:
+        del listener  # there are no transactions here
 
     def on_session_news(self, listener: NewsListener) -> None:
         self.news_listeners.append(listener)

@@ -12,7 +12,7 @@ from flowspan_service.domain.claims import LoopClaim
 from flowspan_service.domain.leases import StoredSign
 from flowspan_service.domain.rules.families import put_below
 from flowspan_service.domain.runs import Run, Transition
-from flowspan_service.domain.sessions import Session, SessionStatus
+from flowspan_service.domain.sessions import OtlpTarget, Session, SessionStatus
 from flowspan_service.domain.verdicts import KEPT_VERDICTS
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class MemoryData:
         self.logs: list[LogEntry] = []
         self.sessions: dict[str, Session] = {}
         self.resources: dict[str, dict[str, str]] = {}
+        self.targets: dict[str, OtlpTarget | None] = {}
         self.deleted: set[str] = set()
         self.deletions: set[str] = set()
         self.artifacts: dict[str, Artifact] = {}
@@ -246,6 +247,9 @@ class MemorySessionWrites(_Rows):
     def save_resource(self, session_id: str, resource: Mapping[str, str]) -> None:
         self.data.resources[session_id] = dict(resource)
 
+    def save_target(self, session_id: str, target: OtlpTarget | None) -> None:
+        self.data.targets[session_id] = target
+
     def stored_signs(self) -> list[StoredSign]:
         return [
             StoredSign(session.id, session.renewals, session.lease_us, session.silence_us)
@@ -266,6 +270,7 @@ class MemorySessionWrites(_Rows):
             del self.data.sessions[session_id]
             self.data.verdicts.pop(session_id, None)
             self.data.resources.pop(session_id, None)
+            self.data.targets.pop(session_id, None)
         return len(ended)
 
 

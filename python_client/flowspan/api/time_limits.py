@@ -7,6 +7,7 @@ pass immediately or never. In that case a timer of the real clock cancels the ca
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -16,7 +17,8 @@ from flowspan.api.errors import late_answer
 from flowspan.clock.aio import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
+    from typing import Self
 
     Metadata = tuple[tuple[str, str], ...] | None
 
@@ -43,13 +45,47 @@ def invoke(
 
 
 def begin(call: Any, request: Any, timeout_s: float | None, metadata: Metadata = None) -> Any:
-    """Open a stream of answers."""
+    """Open a stream of answers. It has `cancel`, as gRPC's own streams do."""
     if timeout_s is None or not clock.is_patched():
-        return call(request, timeout=timeout_s, metadata=metadata)
-    stream = call(request, metadata=metadata)
+        return _cancellable(call(request, timeout=timeout_s, metadata=metadata))
+    stream = _cancellable(call(request, metadata=metadata))
     timer = clock.call_later(timeout_s, stream.cancel)
     stream.add_callback(timer.cancel)
     return stream
+
+
+class _Generated:
+    """A stream that an interceptor has turned into a generator.
+
+    OpenTelemetry's instrumentation of gRPC clients does so. The end of the generator ends the call.
+    """
+
+    def __init__(self, generator: Generator[Any, None, None]) -> None:
+        self._generator = generator
+        self._at_end: Callable[[], object] = lambda: None
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return next(self._generator)
+        except BaseException:
+            self._at_end()
+            raise
+
+    def cancel(self) -> None:
+        """End the call, unless another thread is reading from it."""
+        with contextlib.suppress(ValueError):  # generator already executing
+            self._generator.close()
+
+    def add_callback(self, callback: Callable[[], object]) -> None:
+        """Set the function to call when the stream has ended or failed."""
+        self._at_end = callback
+
+
+def _cancellable(stream: Any) -> Any:
+    return stream if hasattr(stream, "cancel") else _Generated(stream)
 
 
 async def invoke_async(

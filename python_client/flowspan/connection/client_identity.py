@@ -7,13 +7,18 @@ import socket
 from typing import TYPE_CHECKING
 
 from flowspan.clock import now_ns
+from flowspan.config import get_config
+from flowspan.connection.otlp_target import own_provider, own_target, published_target
 from flowspan.connection.process_resource import process_resource
 from flowspan.core.limits import MAX_NAME_BYTES
+from flowspan.exceptions import ConfigError
 from flowspan.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flowspan.config import Config
+    from flowspan.connection.otlp_target import OtlpTarget
     from flowspan.v1 import report_pb2
 
 
@@ -40,8 +45,33 @@ def introduce(hello: report_pb2.Hello, client: Mapping[str, str]) -> None:
 
 
 def describe_process(hello: report_pb2.Hello) -> None:
-    """Set the time of this process and its OpenTelemetry resource in a Hello that is sent now."""
+    """Describe this process in a Hello that is sent now.
+
+    Sets its time, its OpenTelemetry resource, and the receivers of its spans and logs.
+    """
     # Times before 1970 count as its start, as in all events.
     hello.client_time.FromNanoseconds(max(now_ns(), 0))
     for key, value in process_resource(os.environ).items():
         hello.resource[key] = value
+    target = _otlp_target()
+    if target is not None:
+        for name, text in target._asdict().items():
+            setattr(hello.otlp_target, name, text)
+
+
+def _otlp_target() -> OtlpTarget | None:
+    try:
+        config = get_config()
+    except ConfigError:
+        return None  # the program is told elsewhere
+    return own_target(config, os.environ, has_provider=own_provider(), is_told=_is_told(config))
+
+
+def _is_told(config: Config) -> bool:
+    """Return True if the local service has told its receiver; False for a remote one."""
+    if not config.tracing or config.address is not None:
+        return False
+    try:
+        return published_target(config.home) is not None
+    except (OSError, ValueError):
+        return False

@@ -51,6 +51,7 @@ MAX_RESOURCE_ATTRIBUTES = 64
 """The attributes of a process's OpenTelemetry resource."""
 MAX_RESOURCE_KEY_BYTES = 256
 MAX_RESOURCE_VALUE_BYTES = KIB
+MAX_OTLP_URL_BYTES = 1 << 10
 SECRET_BYTES = 16
 """The secret of a session: the smallest size that the service accepts."""
 PAGE_TRANSITIONS = 10_000

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowspan.config import Config
+    from flowspan.connection.otlp_target import OtlpTarget
     from flowspan.connection.read_your_writes import Wait
     from flowspan.core.commands import Command, Inbox
     from flowspan.core.events import Emit, Event
@@ -252,8 +253,9 @@ def _make_process() -> ProcessContext:
             return before
         _leave(before)
         reporter = reporter_for(settings)
-        telemetry.configure(settings, service_endpoint=_endpoint_of(reporter))
+        telemetry.configure(settings, service_endpoint=_target_of(reporter))
         telemetry.prepare()
+        reporter.load()
         install(
             _emit_log,
             settings.logging_level,
@@ -304,14 +306,14 @@ def _emit_log(event: Event) -> None:
     process_of(current_run.get()).emit(event)
 
 
-def _endpoint_of(reporter: Reporter) -> Callable[[float], str | None]:
-    """Return a function that returns the service's endpoint for spans, once the service sent it."""
+def _target_of(reporter: Reporter) -> Callable[[float], OtlpTarget | None]:
+    """Return a function that returns the receivers that the service tells, once it did."""
 
-    def endpoint(timeout_s: float) -> str | None:
+    def target(timeout_s: float) -> OtlpTarget | None:
         welcome = reporter.wait_welcome(timeout_s)
-        return welcome.otlp_endpoint if welcome is not None else None
+        return welcome.otlp_target if welcome is not None else None
 
-    return endpoint
+    return target
 
 
 def _trace_url_of(settings: Config, reporter: Reporter) -> str:

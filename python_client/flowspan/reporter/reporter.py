@@ -102,6 +102,13 @@ class Reporter:
         self.session_id = str(uuid.uuid4())
         self.session_secret = os.urandom(SECRET_BYTES)
 
+    def load(self) -> None:
+        """Import what the first event needs, to keep this out of the first run's span.
+
+        HTTP/2 and the stubs take 60 ms, so they are not imported with the module.
+        """
+        import flowspan.reporter.loop  # noqa: F401, PLC0415 - measured, see above
+
     def emit(self, event: Event) -> None:
         """Accept an event (see flowspan.core.events). Never raises.
 
@@ -223,7 +230,7 @@ class Reporter:
         timeout_s = longest_s if timeout_s is None else min(timeout_s, longest_s)
         request = self._ask_for_flush(loop)
 
-        from flowspan.connection.address import is_reachable  # noqa: PLC0415 - as in _start
+        from flowspan.connection.address import is_reachable  # noqa: PLC0415 - see load
 
         hurries = iter([loop.connect_soon])  # once: a failed attempt may back off
 
@@ -370,8 +377,7 @@ class Reporter:
                 return
             if self._stranded is not None:
                 return
-            # HTTP/2 and the stubs take 60 ms to import, so they are loaded with the first event.
-            from flowspan.reporter.loop import Loop  # noqa: PLC0415 - measured, see above
+            from flowspan.reporter.loop import Loop  # noqa: PLC0415 - see load
 
             loop = Loop(
                 self._get_config(),

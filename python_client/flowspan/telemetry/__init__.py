@@ -1,12 +1,13 @@
 """Traces: one OpenTelemetry span for each run; implements `flowspan.core.span.Tracer`.
 
-The rest of the client uses this module. It is light: OpenTelemetry is imported only once it is
-known that spans are wanted. No function here raises an `Exception`: a tracing failure never fails
-a flow.
+Programs use `start` and `flush`, and the rest of the client the other functions. The module is
+light: OpenTelemetry is imported only once it is known that spans are wanted. Apart from `start`, no
+function here raises an `Exception`: a tracing failure never fails a flow.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowspan.config import Config
+    from flowspan.connection.otlp_target import OtlpTarget
     from flowspan.core.definition import Definition
     from flowspan.core.events import RunRecord
     from flowspan.core.run import Run
@@ -23,6 +25,13 @@ if TYPE_CHECKING:
     from flowspan.telemetry.remote_span import RemoteSpan
     from flowspan.telemetry.run_span import SpanTracer
 
+_STANDARD = (
+    "OTEL_TRACES_EXPORTER",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+)
+"""The standard variables that ask for spans."""
+
 _lock = Lock()
 _tracer: SpanTracer | None = None
 _final = False
@@ -30,30 +39,77 @@ _final = False
 _asked = False
 """True if the service was already waited for, which is done once."""
 _config: Config | None = None
-_service_endpoint: Callable[[float], str | None] | None = None
+_service_endpoint: Callable[[float], OtlpTarget | None] | None = None
 
 
 def configure(
     config: Config | None = None,
     *,
-    service_endpoint: Callable[[float], str | None] | None = None,
+    service_endpoint: Callable[[float], OtlpTarget | None] | None = None,
 ) -> None:
     """Set the sources for the decision, at the first run, whether and where to trace.
 
     Args:
         config: The client's settings; those of the process by default.
-        service_endpoint: Waits at most this number of seconds for the service's OTLP endpoint, and
-            returns it; None or an empty string if there was no answer or the service has none.
+        service_endpoint: Waits at most this number of seconds for the receivers that the service
+            tells, and returns them; None if there was no answer or it has none.
     """
     global _config, _service_endpoint, _tracer, _final, _asked
     _config, _service_endpoint = config, service_endpoint
     _tracer, _final, _asked = None, False, False
 
 
+def start() -> bool:
+    """Start tracing now, as the first run of the process otherwise does.
+
+    Call it in start-up code whose spans you want to see: requests and queries before the first run,
+    and the first request of a server. It decides where spans go, and installs flowspan's tracer
+    provider unless the program has one. It waits up to 0.25 s for a remote service that may name a
+    receiver. Further calls do nothing once that is decided.
+
+    If OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_TRACES_EXPORTER is
+    set, start-up code is traced without it, as soon as the program has imported `flow` or `task`.
+
+    Returns:
+        True if spans are recorded; False if tracing is off, or if no receiver is known yet.
+
+    Raises:
+        ConfigError: A setting has an invalid value.
+    """
+    from flowspan.drivers.process import get_process  # noqa: PLC0415 - start-up cost
+
+    get_process()
+    prepare()
+    return _tracer is not None
+
+
+def trace_early() -> None:
+    """Record the spans of start-up code as well, if the standard variables ask for spans.
+
+    This imports OpenTelemetry only if they do. A provider that the program installs later replaces
+    flowspan's (see `early`).
+    """
+    if any(map(os.environ.get, _STANDARD)):
+        from flowspan.telemetry import setup  # noqa: PLC0415 - start-up cost
+
+        setup.trace_early(os.environ)
+
+
 def prepare() -> None:
     """Decide where spans go and load the tracer now, to keep this out of the first run's span."""
     if not _final:
         _decide()
+
+
+def load() -> None:
+    """Import what the first span needs if there will be spans, but decide nothing yet.
+
+    For a process whose start must not count as a part of its first run, and in which user code may
+    still install a tracer provider.
+    """
+    from flowspan.telemetry import setup  # noqa: PLC0415 - start-up cost
+
+    setup.load(_config, _service_endpoint, os.environ)
 
 
 def start_run(
@@ -80,8 +136,8 @@ def start_run(
     return _tracer.start_run(record, definition, time_ns, outer, flow)
 
 
-def told_endpoint() -> str | None:
-    """Return the OTLP endpoint announced by the service, for a child process; None if unknown."""
+def told_endpoint() -> OtlpTarget | None:
+    """Return the receivers that the service told, for a child process; None if unknown."""
     return _service_endpoint(0.0) if _service_endpoint is not None else None
 
 
@@ -126,11 +182,13 @@ def make_remote_span(carrier: dict[str, str]) -> RemoteSpan:
 
 def flush(timeout_s: float = 2.0) -> bool:
     """Export the ended spans; return False if some were left when the timeout passed."""
-    if _tracer is None:
+    early = sys.modules.get("flowspan.telemetry.early")
+    provider = early.provisional() if early is not None else None
+    if provider is None and _tracer is None:
         return True
     from opentelemetry import trace  # noqa: PLC0415 - imported already
 
-    provider = trace.get_tracer_provider()
+    provider = provider or trace.get_tracer_provider()
     force_flush = getattr(provider, "force_flush", None)
     return True if force_flush is None else bool(force_flush(int(timeout_s * 1000)))
 

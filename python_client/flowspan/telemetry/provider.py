@@ -22,6 +22,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from flowspan.connection.process_resource import HOST_NAME, PROCESS_ID, default_attributes
 from flowspan.exceptions import ConfigError
+from flowspan.telemetry import early
 from flowspan.telemetry.endpoint import GRPC, Target, Transport
 from flowspan.telemetry.exporter import ExportingProcessor, limits_of
 from flowspan.telemetry.fast_tracer import FastTracer, Processors
@@ -29,7 +30,7 @@ from flowspan.telemetry.run_span import SCOPE_NAME
 from flowspan.telemetry.span_ids import SpanIds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from opentelemetry.sdk.trace import SpanProcessor
     from opentelemetry.trace import Tracer
@@ -71,7 +72,26 @@ class FlowspanProvider(TracerProvider):
 
 
 def install_provider(exporters: str, target: Target, environ: Mapping[str, str]) -> AnyProvider:
-    """Create a provider and install it as the global one.
+    """Install flowspan's provider as the global one: the provisional one, or else a new one.
+
+    Args:
+        exporters: See `make_provider`.
+        target: See `make_provider`.
+        environ: The environment.
+
+    Returns:
+        The global provider, which is another one if other code installed it first.
+
+    Raises:
+        ConfigError: An exporter is not installed.
+    """
+    provider = early.provisional() or make_provider(exporters, target, environ)
+    trace.set_tracer_provider(provider)
+    return trace.get_tracer_provider()
+
+
+def make_provider(exporters: str, target: Target, environ: Mapping[str, str]) -> FlowspanProvider:
+    """Create a provider. The end of the process exports its spans.
 
     The sampler, span limits and resource follow the standard variables, which the SDK reads itself.
 
@@ -81,9 +101,6 @@ def install_provider(exporters: str, target: Target, environ: Mapping[str, str])
         target: The receiver for "otlp".
         environ: The environment.
 
-    Returns:
-        The global provider, which is another one if other code installed it first.
-
     Raises:
         ConfigError: An exporter is not installed.
     """
@@ -91,13 +108,8 @@ def install_provider(exporters: str, target: Target, environ: Mapping[str, str])
     for name in exporters.split(","):
         processors.add_span_processor(_processor(name.strip(), target, environ))
     provider = FlowspanProvider(process_resource_of(environ), processors)
-    trace.set_tracer_provider(provider)
-    installed = trace.get_tracer_provider()
-    if installed is provider:
-        atexit.register(provider.shutdown)
-    else:
-        provider.shutdown()
-    return installed
+    atexit.register(provider.shutdown)
+    return provider
 
 
 def process_resource_of(environ: Mapping[str, str]) -> Resource:
@@ -158,11 +170,16 @@ def _processor(name: str, target: Target, environ: Mapping[str, str]) -> SpanPro
     return BatchSpanProcessor(exporter())
 
 
-def _transport(target: Target) -> Transport:
+def load_transport(target: Target) -> Callable[[Target], Transport]:
+    """Import the transport to a target, and return its class."""
     if target.protocol == GRPC:
         from flowspan.telemetry.transport_grpc import GrpcTransport  # noqa: PLC0415 - only one
 
-        return GrpcTransport(target)
+        return GrpcTransport
     from flowspan.telemetry.transport_http import HttpTransport  # noqa: PLC0415 - of them
 
-    return HttpTransport(target)
+    return HttpTransport
+
+
+def _transport(target: Target) -> Transport:
+    return load_transport(target)(target)

@@ -124,6 +124,7 @@ class CommitNotifier:
         ended: Sequence[Run],
         roots: Collection[str] | None = None,
         before: Heads | None = None,
+        **_: object,
     ) -> None:
         """Note a commit, in the writer's thread."""
         del ended

@@ -6,6 +6,9 @@ import os
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from flowspan_service.domain.sessions import OTLP_GRPC, OTLP_HTTP, OtlpTarget
 
 if TYPE_CHECKING:
     from flowspan_service.app.ports import Clock
@@ -28,6 +31,7 @@ class About:
     capabilities: tuple[str, ...] = ()
     http_address: str = ""
     trace_url: str = ""
+    otlp_target: OtlpTarget | None = None
 
 
 def about_service(
@@ -53,11 +57,30 @@ def about_service(
         database=config.db.partition(":")[0].partition("+")[0],
         started_us=clock.now_us(),
         process_id=os.getpid(),
-        otlp_endpoint=config.otlp_endpoint,
         trace_url=config.trace_url,
+        otlp_endpoint=config.otlp_endpoint if config.otlp_protocol == OTLP_GRPC else "",
+        otlp_target=told_target(config),
         database_location=database_location,
         log_file=log_file,
         capabilities=capabilities,
         is_embedded=config.is_embedded,
         idle_timeout_us=None if idle_s is None else round(idle_s * 1e6),
     )
+
+
+def told_target(config: Config) -> OtlpTarget | None:
+    """Return the receivers that the service tells its clients; None if none is configured."""
+    if not config.otlp_endpoint:
+        return None
+    base = without_credentials(config.otlp_endpoint)
+    if config.otlp_protocol == OTLP_HTTP:
+        traces_url, logs_url = f"{base}/v1/traces", f"{base}/v1/logs"
+    else:
+        traces_url = logs_url = base
+    return OtlpTarget(config.otlp_protocol, traces_url, logs_url if config.otlp_logs else "")
+
+
+def without_credentials(endpoint: str) -> str:
+    """Return an endpoint with its scheme, host, port and path only."""
+    parts = urlsplit(endpoint if "://" in endpoint else f"http://{endpoint}")
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")

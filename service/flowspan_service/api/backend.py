@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 from flowspan_service.adapters.command_watches import CommandWatches
 from flowspan_service.adapters.commit_notifier import CommitNotifier
@@ -18,6 +18,9 @@ from flowspan_service.app.known_tokens import KnownTokens
 from flowspan_service.app.sessions import LeaseTerms
 from flowspan_service.domain.errors import StoppingError
 from flowspan_service.domain.ids import IdSource
+from flowspan_service.metrics.calls import Calls
+from flowspan_service.metrics.ended_runs import EndedRuns
+from flowspan_service.metrics.writes import Writes
 from flowspan_service.process.open_files import OpenFiles
 
 if TYPE_CHECKING:
@@ -33,37 +36,42 @@ P = ParamSpec("P")
 
 
 @dataclass(slots=True)
-class Calls:
-    """Counters of the calls that ended, over all transports.
-
-    Attributes:
-        counts: The number of calls, by method ("/flowspan.v1.FlowService/GetFlow") and code ("OK").
-        seconds: The time that they took together, by method.
-    """
-
-    counts: dict[tuple[str, str], int] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def count(self, method: str, code: str, took_s: float) -> None:
-        """Count a call that ended."""
-        counts, seconds, key = self.counts, self.seconds, (method, code)
-        counts[key] = counts.get(key, 0) + 1
-        seconds[method] = seconds.get(method, 0.0) + took_s
-
-
-@dataclass(slots=True)
 class Activity:
     """The use of the service and its counters. For the event loop's thread only."""
 
     last_call_us: int
     """The time of the last call, on the monotonic clock."""
     open_calls: int = 0
+    batch_count: int = 0
+    """Batches of events that arrived."""
     committed_transition_count: int = 0
     queued_bytes: int = 0
     """Reported bytes that wait for their commit."""
     database_problem: str = ""
     """The reason why the database cannot be used; empty if it can."""
     calls: Calls = field(default_factory=Calls)
+
+
+class CallListener(Protocol):
+    """A callback for calls that ended."""
+
+    def __call__(
+        self, *, path: str, code: str, traceparent: str, began_ns: int, ended_ns: int
+    ) -> None:
+        """Note a call. Must return at once.
+
+        Args:
+            path: The path of the method: "/flowspan.v1.FlowService/GetFlow".
+            code: The canonical code of the answer: "OK".
+            traceparent: The W3C traceparent that the caller sent; empty if none.
+            began_ns: The begin of the call, in nanoseconds since 1970 UTC.
+            ended_ns: Its end.
+        """
+        ...
+
+
+def _unknown() -> None:
+    return None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,6 +97,11 @@ class Backend:
         page_tokens: The page and resume tokens of the database.
         access_tokens: The access tokens of the database.
         access: The authorization of calls.
+        ended_runs: Counts the runs that end.
+        writes: Counts the transactions.
+        spans_waiting: Returns the number of ended runs whose spans wait for their export; None if
+            the service exports no spans.
+        on_call: Called with each call that ended; None for no listener.
         on_point: Called at the crash points of the write path; for tests.
     """
 
@@ -107,6 +120,10 @@ class Backend:
     on_point: Callable[[str], None] | None = None
     command_watches: CommandWatches = field(default_factory=CommandWatches)
     access_tokens: KnownTokens = field(default_factory=KnownTokens)
+    ended_runs: EndedRuns = field(default_factory=EndedRuns)
+    writes: Writes = field(default_factory=Writes)
+    on_call: CallListener | None = None
+    spans_waiting: Callable[[], int | None] = _unknown
     access: Authorization = field(init=False)
     page_tokens: PageTokens = field(init=False)
     feeds: Feeds = field(init=False)
@@ -136,9 +153,11 @@ class Backend:
         return await loop.run_in_executor(self.readers, lambda: function(*args, **kwargs))
 
     async def follow_store(self) -> None:
-        """Read the access tokens, and follow the commits and the commands of the store."""
+        """Read the access tokens, and follow and count the commits of the store."""
         self.access_tokens.replace(await self.read(self.store.tokens.list))
         self.store.on_commit(self.notifier)
+        self.store.on_commit(self.ended_runs)
+        self.store.on_write(self.writes)
         self.store.on_session_news(self.command_watches)
 
     async def read_row(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

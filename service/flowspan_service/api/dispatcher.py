@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from flowspan_service.api.backend import Backend
+    from flowspan_service.api.backend import Backend, CallListener
     from flowspan_service.api.calls.call import Call
     from flowspan_service.api.calls.method import Method
 
@@ -53,6 +53,7 @@ class Dispatcher:
         self._parsing = backend.parsing
         self._files = backend.files
         self._access = backend.access
+        self._on_call = backend.on_call
         self._steady_us = backend.clock.monotonic_us
         # Read once: structlog needs as long to find the level as the service to read a run.
         self._logs_calls = logging.getLogger("flowspan.rpc").isEnabledFor(logging.DEBUG)
@@ -80,7 +81,7 @@ class Dispatcher:
             failure = as_service_error(method.path, error)
             code = code_of(failure).name
         finally:
-            self._end(method, began, code)
+            self._end(method, call, began, code)
             if request is not None and is_audited(method.scope):
                 self._access.audit.administered(method.path, call, request, code)
         raise failure
@@ -113,7 +114,7 @@ class Dispatcher:
             failure = as_service_error(method.path, error)
             code = code_of(failure).name
         finally:
-            self._end(method, began, code)
+            self._end(method, call, began, code)
         raise failure
 
     async def _begin_stream(
@@ -157,14 +158,28 @@ class Dispatcher:
         activity.open_calls += 1
         return time.perf_counter()
 
-    def _end(self, method: Method, began: float, code: str) -> None:
+    def _end(self, method: Method, call: Call, began: float, code: str) -> None:
         took_s = time.perf_counter() - began
         activity = self._activity
         activity.last_call_us = self._steady_us()
         activity.open_calls -= 1
         activity.calls.count(method.path, code, took_s)
+        if self._on_call is not None:
+            self._tell(self._on_call, method.path, call, code, took_s)
         if self._logs_calls:
             log.debug("call", method=method.path, code=code, ms=round(took_s * 1000, 2))
+
+    @staticmethod
+    def _tell(listener: CallListener, path: str, call: Call, code: str, took_s: float) -> None:
+        ended_ns = time.time_ns()
+        traceparent = call.metadata.get("traceparent", "")
+        listener(
+            path=path,
+            code=code,
+            traceparent=traceparent if isinstance(traceparent, str) else "",
+            began_ns=ended_ns - round(took_s * 1e9),
+            ended_ns=ended_ns,
+        )
 
 
 def _parse(method: Method, data: bytes) -> Message:

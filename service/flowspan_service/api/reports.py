@@ -21,7 +21,12 @@ from flowspan_service.api.fields.checks import (
     too_large,
     with_message,
 )
-from flowspan_service.api.fields.traces import check_resource
+from flowspan_service.api.fields.traces import (
+    check_otlp_target,
+    check_resource,
+    new_otlp_target,
+    otlp_target_message,
+)
 from flowspan_service.api.fields.values import (
     duration,
     microseconds,
@@ -99,6 +104,7 @@ class ReportService:
         pieces: list[ApplyReport] = []
         size = request.ByteSize()
         if request.HasField("batch") and (batch.events or batch.first_sequence):
+            backend.activity.batch_count += 1
             reading = partial(read_batch, batch, received_us=backend.clock.now_us())
             events, run_ids = await backend.parsing.run(size, reading)
             pieces = report_pieces(
@@ -198,6 +204,7 @@ class ReportService:
             server_version=backend.about.version,
             max_frame_bytes=limits.MAX_FRAME,
             verdicts=verdict_messages(opened.verdicts),
+            otlp_target=otlp_target_message(backend.about.otlp_target),
         )
 
 
@@ -218,6 +225,7 @@ def _check_hello(hello: report_pb2.Hello, field: str) -> None:
     if hello.HasField("client_time"):
         check_time(hello.client_time, f"{field}.client_time")
     check_resource(hello.resource, f"{field}.resource")
+    check_otlp_target(hello.otlp_target, f"{field}.otlp_target")
 
 
 def _check_secret(secret: bytes, field: str) -> None:
@@ -299,5 +307,6 @@ def _introduction(hello: report_pb2.Hello, now_us: int) -> Introduction:
         clock_offset_us=None if client_us is None else offset_at_receipt(client_us, now_us),
         resource=dict(hello.resource),
         spans_by_service=hello.spans_by_service,
+        target=new_otlp_target(hello.otlp_target),
         is_recovering=hello.recovering,
     )

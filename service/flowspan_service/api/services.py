@@ -141,6 +141,7 @@ _FEATURES = {
     "cancel.v1",
     "clocks.v1",
     "fencing.v1",
+    "otlp_targets.v1",
     "payload_text.v1",
     "run_completed.v1",
     "run_context.v1",

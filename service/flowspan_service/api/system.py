@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flowspan.v1 import system_service_pb2 as pb
 from flowspan_service.api import limits
 from flowspan_service.api.fields.checks import Checks, no_check
+from flowspan_service.api.fields.traces import otlp_target_message
 from flowspan_service.api.fields.values import duration, timestamp
 from flowspan_service.domain.errors import StoreUnavailableError
 
@@ -54,6 +55,7 @@ class SystemService:
             database_problem=backend.store.gone or backend.activity.database_problem,
             http_address=about.http_address,
             trace_url=about.trace_url,
+            otlp_target=otlp_target_message(about.otlp_target),
         )
         if about.idle_timeout_us is not None:
             response.idle_timeout.CopyFrom(duration(about.idle_timeout_us))

@@ -155,6 +155,11 @@ class Feeds:
         self._feeds: dict[Watched, Feed] = {}
         self._tasks: dict[Feed, asyncio.Task[None]] = {}
 
+    @property
+    def watcher_count(self) -> int:
+        """The number of watchers of all feeds."""
+        return sum(feed.watcher_count for feed in self._tasks)
+
     @contextlib.contextmanager
     def watch(
         self, watched: Watched, position: int, encode: Callable[[WatchedChange], bytes]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from flowspan_service.app.ports import UnitOfWork
     from flowspan_service.domain.leases import LeaseWatch, Look
+    from flowspan_service.domain.sessions import OtlpTarget
     from flowspan_service.domain.verdicts import Verdict
 
 CRASHED_AT_ONCE = 200
@@ -66,6 +67,7 @@ class Introduction:
         clock_offset_us: The service's clock minus the client's; None if the client sent no time.
         resource: The OpenTelemetry resource of the client.
         spans_by_service: True if the service exports the spans of the session's runs.
+        target: The receivers of the client's own spans and logs; None if it named none.
         is_recovering: True if another process delivers the events of the session's process. Its
             clock counts only as long as no other is known, its spans not at all.
     """
@@ -73,6 +75,7 @@ class Introduction:
     clock_offset_us: int | None = None
     resource: Mapping[str, str] = field(default_factory=dict)
     spans_by_service: bool = False
+    target: OtlpTarget | None = None
     is_recovering: bool = False
 
 
@@ -165,7 +168,7 @@ class OpenSession:
         if self.connection_id is not None:
             session.client[_CONNECTION] = self.connection_id
         session.lease_us = self.lease_us
-        self._introduce(uow, session)
+        self._introduce(uow, session, is_new=is_new)
         session.renew(uow.now_us)
         uow.sessions.save(session)
         opened = Opened(session.last_sequence, session.lease_us, is_new)
@@ -174,7 +177,7 @@ class OpenSession:
             opened.verdicts = uow.verdicts.after(session.id, oldest)
         return opened
 
-    def _introduce(self, uow: UnitOfWork, session: Session) -> None:
+    def _introduce(self, uow: UnitOfWork, session: Session, *, is_new: bool) -> None:
         said = self.introduction
         if said.is_recovering and session.clock_offset_us is not None:
             return  # the events are by the clock of the process that ended
@@ -185,6 +188,8 @@ class OpenSession:
         session.spans_by_service = said.spans_by_service
         if said.resource:
             uow.sessions.save_resource(session.id, said.resource)
+        if said.target is not None or not is_new:
+            uow.sessions.save_target(session.id, said.target)
 
 
 class RenewLease:

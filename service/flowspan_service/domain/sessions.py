@@ -66,10 +66,29 @@ class Session:
         self.lease_expires_us = now_us + self.silence_us
 
 
+class OtlpTarget(NamedTuple):
+    """The receivers of the OpenTelemetry data of a process, without credentials."""
+
+    protocol: str
+    """OTLP_GRPC or OTLP_HTTP."""
+    traces_url: str = ""
+    """The receiver of spans; empty for none. For gRPC the scheme and the authority, for HTTP the
+    whole URL."""
+    logs_url: str = ""
+    """The receiver of logs, in the same form; empty for none."""
+
+
+OTLP_GRPC = "grpc"
+OTLP_HTTP = "http/protobuf"
+OTLP_PROTOCOLS = (OTLP_GRPC, OTLP_HTTP)
+
+
 class SpanSource(NamedTuple):
-    """The facts about a session that its spans show."""
+    """The facts about a session that the export of its spans needs."""
 
     client_name: str
     """The name of the client; empty if unknown."""
     resource: Mapping[str, str]
     """The OpenTelemetry resource of the client; empty if unknown."""
+    target: OtlpTarget | None = None
+    """The receivers that the client itself uses; None if it named none."""

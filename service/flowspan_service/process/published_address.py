@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 FILE_NAME = "service.json"
@@ -23,6 +23,7 @@ def publish(
     is_embedded: bool,
     otlp_endpoint: str,
     trace_url: str,
+    otlp_target: Mapping[str, str],
     started_at: str,
     http_address: str,
     is_over_tls: bool,
@@ -34,8 +35,10 @@ def publish(
         version: The version of the service.
         addresses: Its addresses ("unix:/path", "127.0.0.1:4600"), the nearest first.
         is_embedded: True if a client library started it.
-        otlp_endpoint: The endpoint to export spans to; empty for none.
         trace_url: The address of a trace, with ``{trace_id}`` in place of the id; empty for none.
+        otlp_endpoint: The OTLP/gRPC endpoint to export spans to; empty for none.
+        otlp_target: The receivers of spans and logs, by the fields of flowspan.v1.OtlpTarget; empty
+            for none.
         started_at: The start of the service, as ISO 8601 text.
         http_address: Its address over HTTP ("http://127.0.0.1:4680"); empty without one.
         is_over_tls: True if its TCP addresses are served over TLS.
@@ -47,6 +50,7 @@ def publish(
         "embedded": is_embedded,
         "otlp_endpoint": otlp_endpoint,
         "trace_url": trace_url,
+        "otlp_target": dict(otlp_target),
         "started_at": started_at,
         "http_address": http_address,
         "tls": is_over_tls,

@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, select, text, update
 
 from flowspan_service.app.ports.pages import Page
 from flowspan_service.domain.runs import RunKind
-from flowspan_service.domain.states import TERMINAL_TYPES
+from flowspan_service.domain.states import ROLLED_BACK, TERMINAL_TYPES
 from flowspan_service.stores.engine.bounds import bounded, tag_bytes, text_bytes, unchanged_bytes
 from flowspan_service.stores.engine.bulk import chunks, flat
 from flowspan_service.stores.engine.commit_times import CommitTimes
@@ -83,6 +83,8 @@ class RunWrites(Buffered):
         self._changed: dict[str, Run] = {}
         self._written: dict[str, Run] = {}
         self._handed_over: dict[str, Run] = {}
+        self.rolled_back: set[str] = set()
+        """Runs that were rolled back, and had ended in an earlier transaction."""
         self._transitions: list[Any] = []
         self._commit_times: CommitTimes | None = None
         """None as long as the clock is not behind the last commit."""
@@ -203,6 +205,8 @@ class RunWrites(Buffered):
             self._cache.payload_bytes += len(result)
         tx = self._tx
         tx.position = position = tx.position + 1
+        if state.name == ROLLED_BACK and 0 < run.position <= tx.head.position:
+            self.rolled_back.add(run.id)
         commit_us = tx.now_us
         if self._commit_times is not None:
             commit_us = self._commit_times.next(run, position)

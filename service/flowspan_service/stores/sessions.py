@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from flowspan_service.domain.leases import StoredSign
-from flowspan_service.domain.sessions import Session, SessionStatus, SpanSource
+from flowspan_service.domain.sessions import OtlpTarget, Session, SessionStatus, SpanSource
 from flowspan_service.stores.engine.bulk import IDS_PER_STATEMENT, chunks
 from flowspan_service.stores.engine.transaction import Buffered
 from flowspan_service.stores.ids import Id
@@ -78,6 +78,19 @@ session_resource = Table(
 the row of a session is written with each batch.
 """
 
+session_otlp_target = Table(
+    "session_otlp_target",
+    metadata,
+    Column("session_id", Id, primary_key=True),
+    Column("protocol", Text, nullable=False),
+    Column("traces_url", Text, nullable=False),
+    Column("logs_url", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The receivers of the clients' own spans and logs, apart from the sessions for the same reason.
+Sessions of clients that named none have no row.
+"""
+
 session_table = session
 """The same table, for functions with a session in a variable."""
 
@@ -100,6 +113,19 @@ _UPSERT_RESOURCE = text(
     "INSERT INTO session_resource (session_id, attributes) VALUES (:session_id, :attributes)"
     " ON CONFLICT (session_id) DO UPDATE SET attributes = excluded.attributes"
 ).bindparams(bindparam("session_id", type_=Id))
+
+_UPSERT_TARGET = text(
+    "INSERT INTO session_otlp_target (session_id, protocol, traces_url, logs_url)"
+    " VALUES (:session_id, :protocol, :traces_url, :logs_url)"
+    " ON CONFLICT (session_id) DO UPDATE SET protocol = excluded.protocol,"
+    " traces_url = excluded.traces_url, logs_url = excluded.logs_url"
+).bindparams(bindparam("session_id", type_=Id))
+
+_SOURCES = (
+    select(session.c.id, session.c.client, session_resource.c.attributes, session_otlp_target)
+    .join(session_resource, session_resource.c.session_id == session.c.id, isouter=True)
+    .join(session_otlp_target, session_otlp_target.c.session_id == session.c.id, isouter=True)
+)
 
 _SIGNS = select(
     session.c.id,
@@ -216,18 +242,22 @@ class SessionReads:
             return list(connection.scalars(statement))
 
     def span_sources(self, session_ids: Iterable[str]) -> dict[str, SpanSource]:
-        """Return what the spans of sessions show, by session; missing sessions are left out."""
-        statement = select(session.c.id, session.c.client, session_resource.c.attributes).join(
-            session_resource, session_resource.c.session_id == session.c.id, isouter=True
-        )
+        """Return what the export of spans needs, by session; missing sessions are left out."""
         found: dict[str, SpanSource] = {}
         with self._reading.connection() as connection:
             for chunk in chunks(sorted(set(session_ids)), IDS_PER_STATEMENT):
-                for row in connection.execute(statement.where(session.c.id.in_(chunk))):
-                    client, attributes = json.loads(row.client), row.attributes
-                    resource = json.loads(attributes) if attributes else {}
-                    found[row.id] = SpanSource(client.get("name", ""), resource)
+                for row in connection.execute(_SOURCES.where(session.c.id.in_(chunk))):
+                    found[row.id] = _source_of(row)
         return found
+
+
+def _source_of(row: Any) -> SpanSource:
+    client, attributes = json.loads(row.client), row.attributes
+    resource = json.loads(attributes) if attributes else {}
+    target = None
+    if row.protocol is not None:
+        target = OtlpTarget(row.protocol, row.traces_url, row.logs_url)
+    return SpanSource(client.get("name", ""), resource, target)
 
 
 class SessionWrites(Buffered):
@@ -239,6 +269,8 @@ class SessionWrites(Buffered):
         self._changed_sessions: dict[str, Session] = {}
         self._resources = tx.cache.resources
         self._changed_resources: dict[str, str] = {}
+        self._targets = tx.cache.targets
+        self._changed_targets: dict[str, OtlpTarget | None] = {}
 
     def preload(self, session_ids: Iterable[str | None]) -> None:
         """Load the sessions that are not in memory, in few statements. A single one can wait."""
@@ -278,6 +310,13 @@ class SessionWrites(Buffered):
             self._resources[session_id] = digest
             self._changed_resources[session_id] = attributes
 
+    def save_target(self, session_id: str, target: OtlpTarget | None) -> None:
+        """Store the receivers of a session's client, in place of the earlier ones."""
+        if session_id in self._targets and self._targets[session_id] == target:
+            return
+        self._tx.changes += 1
+        self._targets[session_id] = self._changed_targets[session_id] = target
+
     def stored_signs(self) -> list[StoredSign]:
         """Return the signs of life of all OPEN sessions, in any order."""
         self._tx.flush()
@@ -302,15 +341,19 @@ class SessionWrites(Buffered):
             self._tx.connection.execute(delete(verdict).where(verdict.c.session_id.in_(ids)))
             of_them = session_resource.c.session_id.in_(ids)
             self._tx.connection.execute(delete(session_resource).where(of_them))
+            of_them = session_otlp_target.c.session_id.in_(ids)
+            self._tx.connection.execute(delete(session_otlp_target).where(of_them))
         for session_id in ids:
             self._sessions.pop(session_id, None)
             self._resources.pop(session_id, None)
+            self._targets.pop(session_id, None)
         return len(ids)
 
     @property
     def row_count(self) -> int:
         """The number of buffered rows."""
-        return len(self._changed_sessions) + len(self._changed_resources)
+        apart = len(self._changed_resources) + len(self._changed_targets)
+        return len(self._changed_sessions) + apart
 
     def write(self) -> None:
         """Write the buffered rows."""
@@ -325,3 +368,21 @@ class SessionWrites(Buffered):
             ]
             self._tx.connection.execute(_UPSERT_RESOURCE, resources)
             self._changed_resources.clear()
+        if self._changed_targets:
+            self._write_targets(self._changed_targets)
+            self._changed_targets.clear()
+
+    def _write_targets(self, targets: Mapping[str, OtlpTarget | None]) -> None:
+        named = [
+            {"session_id": session_id, **target._asdict()}
+            for session_id, target in targets.items()
+            if target is not None
+        ]
+        if named:
+            self._tx.connection.execute(_UPSERT_TARGET, named)
+        for chunk in chunks(
+            [session_id for session_id, target in targets.items() if target is None],
+            IDS_PER_STATEMENT,
+        ):
+            of_them = session_otlp_target.c.session_id.in_(chunk)
+            self._tx.connection.execute(delete(session_otlp_target).where(of_them))

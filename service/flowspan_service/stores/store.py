@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Identity,
         NewsListener,
         Operation,
+        WriteListener,
         WriteTimes,
     )
     from flowspan_service.stores.dialects.base import Dialect
@@ -54,6 +55,11 @@ class SqlStore(AllReads):
     def queued_weight(self) -> int:
         """The weight of the waiting operations."""
         return self._writer.queued_weight
+
+    @property
+    def queued_operation_count(self) -> int:
+        """The number of waiting operations."""
+        return self._writer.queued_operation_count
 
     @property
     def is_local(self) -> bool:
@@ -106,6 +112,10 @@ class SqlStore(AllReads):
     def on_commit(self, listener: CommitListener) -> None:
         """Call the listener after each commit that changed something, in the writer's thread."""
         self._writer.on_commit(listener)
+
+    def on_write(self, listener: WriteListener) -> None:
+        """Call the listener after each commit that changed something, in the writer's thread."""
+        self._writer.on_write(listener)
 
     def on_session_news(self, listener: NewsListener) -> None:
         """Call the listener after commits with the sessions that got a command or ended."""

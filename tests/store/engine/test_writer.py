@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ from flowspan_service.stores.engine.writer import AFTER_COMMIT, BEFORE_COMMIT, B
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flowspan_service.app.ports import UnitOfWork
+    from flowspan_service.app.ports import UnitOfWork, Written
     from flowspan_service.domain.runs import Run
     from flowspan_service.stores.store import SqlStore
 
@@ -318,7 +319,7 @@ def test_a_listener_that_fails_harms_nobody(
     add_runs(store, [a_run()])
     store.close()
     assert told == [1, 2]
-    assert "A commit listener failed" in caplog.text
+    assert "A listener of the store failed" in caplog.text
 
 
 def test_close_commits_what_waits_and_takes_no_more(
@@ -366,3 +367,43 @@ def test_two_writers_take_turns(store_url: str, open_url: Callable[..., SqlStore
     assert all(future.result(60) for future in futures)
     changes, _, _ = stores[0].transitions.changes(after=0, run_id=None, limit=100)
     assert [change.position for change, _ in changes] == list(range(1, 61))
+
+
+def test_a_transaction_is_told_with_its_times_and_sizes(store: SqlStore) -> None:
+    told: list[Written] = []
+    store.on_write(told.append)
+    gate = Gate(store)
+    runs = [a_run(), a_run(), a_run()]
+    futures = [store.submit(adding(run)) for run in runs]
+    assert store.queued_operation_count == 3
+    time.sleep(0.02)
+    gate.open()
+    assert all(future.result(60) for future in futures)
+    store.submit(adding(runs[0])).result(60)  # it changes nothing, so it is not told
+    store.close()
+    (written,) = told
+    assert (written.operation_count, written.transition_count) == (3, 3)
+    assert 0.02 <= written.waited_s < 60
+    assert 0 < written.took_s < 60
+    assert store.queued_operation_count == 0
+
+
+def test_runs_that_are_rolled_back_later_are_told_as_such(store: SqlStore) -> None:
+    told: list[tuple[set[str], set[str]]] = []
+    store.on_commit(
+        lambda ended, rolled_back, **_: told.append(({run.id for run in ended}, set(rolled_back)))
+    )
+    early, late = a_run(), a_run()
+    add_runs(store, [early, late])
+    move(store, late.id, StateType.COMPLETED)
+
+    def roll_back(uow: UnitOfWork) -> None:
+        for run_id, names in ((early.id, ("Completed", "RolledBack")), (late.id, ("RolledBack",))):
+            for name in names:
+                run = uow.runs.get(run_id)
+                assert run is not None
+                uow.runs.add_transition(enter(run, StateType.COMPLETED, name=name))
+
+    do(store, roll_back, early.id, late.id)
+    store.close()
+    assert told[1:] == [({late.id}, set()), ({early.id, late.id}, {late.id})]

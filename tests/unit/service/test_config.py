@@ -209,3 +209,44 @@ def test_error_about_a_setting_does_not_show_a_password(capsys: pytest.CaptureFi
     assert "FLOWSPAN_DB" in told
     assert "UTF-8" in told
     assert "secret" not in told
+
+
+def test_the_protocol_of_the_receiver() -> None:
+    assert loaded("--home", "/h").otlp_protocol == "grpc"
+    environ = {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
+    assert loaded("--home", "/h", **environ).otlp_protocol == "http/protobuf"
+    environ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = "grpc"
+    assert loaded("--home", "/h", **environ).otlp_protocol == "grpc"
+    flags = ("--home", "/h", "--otlp-protocol", "HTTP/protobuf")
+    assert loaded(*flags, **environ).otlp_protocol == "http/protobuf"
+    assert loaded("--home", "/h", OTEL_EXPORTER_OTLP_PROTOCOL="http/json").otlp_protocol == "grpc"
+    with pytest.raises(SystemExit):
+        loaded("--home", "/h", "--otlp-protocol", "http/json")
+
+
+def test_whether_logs_are_exported() -> None:
+    assert not loaded("--home", "/h").otlp_logs
+    assert loaded("--home", "/h", "--otlp-logs").otlp_logs
+    assert loaded("--home", "/h", FLOWSPAN_OTLP_LOGS="true").otlp_logs
+    assert loaded("--home", "/h", OTEL_LOGS_EXPORTER="console, otlp").otlp_logs
+    assert not loaded("--home", "/h", OTEL_LOGS_EXPORTER="none").otlp_logs
+
+
+def test_metrics_and_own_spans_are_opt_in() -> None:
+    plain = loaded("--home", "/h", OTEL_EXPORTER_OTLP_ENDPOINT="http://localhost:4317")
+    assert not plain.otlp_metrics
+    assert not plain.own_spans
+    assert loaded("--home", "/h", "--otlp-metrics").otlp_metrics
+    assert loaded("--home", "/h", FLOWSPAN_OTLP_METRICS="true").otlp_metrics
+    assert loaded("--home", "/h", OTEL_METRICS_EXPORTER="prometheus,OTLP").otlp_metrics
+    assert not loaded("--home", "/h", OTEL_METRICS_EXPORTER="none").otlp_metrics
+    assert not loaded("--home", "/h", OTEL_LOGS_EXPORTER="otlp").otlp_metrics
+    assert loaded("--home", "/h", "--own-spans").own_spans
+    assert loaded("--home", "/h", FLOWSPAN_OWN_SPANS="yes").own_spans
+
+
+def test_the_receivers_of_clients() -> None:
+    assert loaded("--home", "/h").client_otlp == "auto"
+    assert loaded("--home", "/h", FLOWSPAN_CLIENT_OTLP="Never").client_otlp == "never"
+    with pytest.raises(SystemExit):
+        loaded("--home", "/h", "--client-otlp", "sometimes")

@@ -24,12 +24,16 @@ from flowspan.logging import prints
 from flowspan.logging.capture import ensure_installed, note
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flowspan.core.definition import Definition, FlowDefinition, TaskDefinition
     from flowspan.core.events import RunInput
     from flowspan.core.result_options import ResultPolicy
     from flowspan.core.run import Run, Scope
     from flowspan.core.run_context import OuterRun
     from flowspan.drivers.process import ProcessContext
+
+    Attach = Callable[[ProcessContext, Run, ResultPolicy | None], object]
 
 current_tags: ContextVar[tuple[str, ...]] = ContextVar("flowspan_current_tags", default=())
 """The tags that `with tags(...)` adds to the runs inside the block."""
@@ -195,6 +199,16 @@ def _made(
     inputs: tuple[RunInput, ...],
     map_number: int | None = None,
 ) -> Run:
+    result_policy = process.result_policy if parent is None else parent.result_policy
+    attach: Attach | None = None
+    if (
+        result_policy is not None
+        or definition.result_policy is not None
+        or (definition.is_flow and definition.retry is not None)
+        or (parent is None and current_transaction.get() is not None)
+        or (definition.hooks is not None and definition.hooks.are_of_transactions)
+    ):
+        attach = _result_attacher()  # before the run: the import does not count as a part of it
     run_id = process.new_id()
     now = process.now_ns()
     if parent is None or definition.is_flow:
@@ -235,27 +249,18 @@ def _made(
     )
     made = FlowRun if definition.is_flow else TaskRun
     run: Run = made(record, definition, parent, flow_run, scope, now, log_prints)
-    result_policy = process.result_policy if parent is None else parent.result_policy
-    if (
-        result_policy is not None
-        or definition.result_policy is not None
-        or (definition.is_flow and definition.retry is not None)
-        or (parent is None and current_transaction.get() is not None)
-        or (definition.hooks is not None and definition.hooks.are_of_transactions)
-    ):
-        _attach_result_handler(process, run, result_policy)
+    if attach is not None:
+        attach(process, run, result_policy)
     run.span = telemetry.start_run(record, definition, now, outer, flow_run)
     if run.span is not None and (inputs or map_number is not None):
         link_inputs(run.span, inputs, map_number)
     return run
 
 
-def _attach_result_handler(
-    process: ProcessContext, run: Run, inherited: ResultPolicy | None
-) -> None:
+def _result_attacher() -> Attach:
     from flowspan.results.handler import attach  # noqa: PLC0415 - most programs store no results
 
-    attach(process, run, inherited)
+    return attach
 
 
 def _counted_name(owner: Run, task_name: str) -> str:

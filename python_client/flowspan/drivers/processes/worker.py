@@ -78,7 +78,7 @@ def main(connection: Connection) -> None:
     set_program_name(program_name)  # for cache keys: `__main__`'s objects were pickled by value
     set_service_name(service_name)
     telemetry.configure(config, service_endpoint=lambda _timeout_s: otlp_endpoint)
-    telemetry.prepare()
+    telemetry.load()
     worker = Worker(connection, number)
     process = ProcessContext(
         worker.outgoing.emit,

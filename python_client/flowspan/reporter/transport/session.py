@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowspan.connection.client_identity import describe_process, introduce
+from flowspan.connection.otlp_target import told_target
 from flowspan.reporter.transport.stream import H2Transport, LinkClosedError
 from flowspan.v1 import report_pb2, report_service_pb2
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from google.protobuf.duration_pb2 import Duration
 
     from flowspan.connection.address import Address
+    from flowspan.connection.otlp_target import OtlpTarget
     from flowspan.reporter.transport.protocol import ReportTransport
     from flowspan.v1 import verdict_pb2
 
@@ -36,8 +38,9 @@ class WelcomeInfo:
     lease_s: float
     reconnect_grace_s: float
     server_time_ns: int
-    otlp_endpoint: str
     trace_url: str
+    otlp_target: OtlpTarget | None
+    """The receivers that the service tells; None for none."""
     limited_tags: frozenset[str]
     capabilities: frozenset[str]
     server_version: str
@@ -120,8 +123,8 @@ def _read_welcome(address: Address, message: bytes) -> WelcomeInfo:
         lease_s=_seconds(welcome.lease) or 30.0,
         reconnect_grace_s=_seconds(welcome.reconnect_grace),
         server_time_ns=welcome.server_time.ToNanoseconds(),
-        otlp_endpoint=welcome.otlp_endpoint,
         trace_url=welcome.trace_url,
+        otlp_target=_told_target(welcome),
         limited_tags=frozenset(welcome.limited_tags),
         capabilities=frozenset(welcome.capabilities),
         server_version=welcome.server_version,
@@ -130,6 +133,12 @@ def _read_welcome(address: Address, message: bytes) -> WelcomeInfo:
         ),
         verdicts=tuple(welcome.verdicts),
     )
+
+
+def _told_target(welcome: report_pb2.Welcome) -> OtlpTarget | None:
+    told = welcome.otlp_target
+    names = ("protocol", "traces_url", "logs_url")
+    return told_target({name: getattr(told, name) for name in names}, welcome.otlp_endpoint)
 
 
 def _seconds(duration: Duration) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from flowspan.v1 import trace_pb2
 from flowspan_service.api import limits
@@ -17,6 +18,7 @@ from flowspan_service.api.fields.checks import (
 from flowspan_service.domain.errors import TooLargeError
 from flowspan_service.domain.run_context import MEMBER
 from flowspan_service.domain.runs import TraceContext
+from flowspan_service.domain.sessions import OTLP_GRPC, OTLP_PROTOCOLS, OtlpTarget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -95,6 +97,47 @@ def check_resource(resource: Mapping[str, str], field: str) -> None:
     for key, value in resource.items():
         check_required_text(key, f"{field} (a key)", limits.RESOURCE_KEY)
         check_text(value, f"{field}[{shown(key)}]", limits.RESOURCE_VALUE)
+
+
+def check_otlp_target(target: trace_pb2.OtlpTarget, field: str) -> None:
+    """Check the receivers of a client's spans and logs."""
+    if target.protocol and target.protocol not in OTLP_PROTOCOLS:
+        raise invalid(
+            f"{field}.protocol",
+            f"{shown(target.protocol)} is not one of {', '.join(OTLP_PROTOCOLS)}",
+        )
+    for name in ("traces_url", "logs_url"):
+        url = getattr(target, name)
+        check_text(url, f"{field}.{name}", limits.OTLP_URL)
+        if url and not is_receiver(url):
+            raise invalid(
+                f"{field}.{name}",
+                f"{shown(url)} is not the URL of a receiver, such as http://host:4317, "
+                "without user, password, query and fragment",
+            )
+
+
+def is_receiver(url: str) -> bool:
+    """Return True for the URL of a host over HTTP, without credentials, query and fragment."""
+    try:
+        parts = urlsplit(url)
+        has_host = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    extra = parts.query or parts.fragment or "@" in parts.netloc or not url.isprintable()
+    return parts.scheme in ("http", "https") and has_host and not extra and " " not in url
+
+
+def new_otlp_target(wire: trace_pb2.OtlpTarget) -> OtlpTarget | None:
+    """Return the receivers in a message; None if it names none."""
+    if not (wire.traces_url or wire.logs_url):
+        return None
+    return OtlpTarget(wire.protocol or OTLP_GRPC, wire.traces_url, wire.logs_url)
+
+
+def otlp_target_message(target: OtlpTarget | None) -> trace_pb2.OtlpTarget | None:
+    """Return the message of receivers; None for None."""
+    return None if target is None else trace_pb2.OtlpTarget(**target._asdict())
 
 
 def new_trace(wire: trace_pb2.TraceContext) -> TraceContext:

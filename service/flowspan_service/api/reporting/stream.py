@@ -205,6 +205,7 @@ class ReportStream:
     async def _submit_batch(self, batch: _ReadBatch, size: int) -> None:
         """Submit a batch to the writer as soon as there is room for it."""
         first, events, run_ids = batch
+        self._backend.activity.batch_count += 1
         if first > self._next_sequence:
             raise BadSequenceError(
                 f"Event {self._next_sequence} is missing: the batch begins with {first}.",

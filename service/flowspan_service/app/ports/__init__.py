@@ -14,7 +14,7 @@ from flowspan_service.app.ports.heads import Heads
 from flowspan_service.app.ports.notifier import CommitListener, Mark, NewsListener, Notifier
 from flowspan_service.app.ports.operations import Operation, Unfinished
 from flowspan_service.app.ports.pages import Page
-from flowspan_service.app.ports.store import Identity, Store, WriteTimes
+from flowspan_service.app.ports.store import Identity, Store, WriteListener, WriteTimes, Written
 from flowspan_service.app.ports.unit_of_work import Budget, UnitOfWork
 
 __all__ = [
@@ -34,5 +34,7 @@ __all__ = [
     "Unfinished",
     "UnitOfWork",
     "Watches",
+    "WriteListener",
     "WriteTimes",
+    "Written",
 ]

@@ -23,6 +23,7 @@ class CommitListener(Protocol):
         ended: Sequence[Run],
         roots: Collection[str],
         before: Heads,
+        rolled_back: Collection[str],
     ) -> None:
         """Note a commit. Must return at once.
 
@@ -32,6 +33,8 @@ class CommitListener(Protocol):
             ended: Copies of the runs that entered a terminal state.
             roots: The roots of the trees that changed.
             before: The positions before the commit.
+            rolled_back: The ids of those among `ended` that had ended in an earlier commit, and
+                were rolled back in this one.
         """
         ...
 

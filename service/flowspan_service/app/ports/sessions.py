@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from flowspan_service.domain.leases import StoredSign
-    from flowspan_service.domain.sessions import Session, SpanSource
+    from flowspan_service.domain.sessions import OtlpTarget, Session, SpanSource
 
 
 class SessionReads(Protocol):
@@ -48,6 +48,13 @@ class SessionWrites(Protocol):
 
     def save_resource(self, session_id: str, resource: Mapping[str, str]) -> None:
         """Store the OpenTelemetry resource of a session's client, unless it is stored already."""
+        ...
+
+    def save_target(self, session_id: str, target: OtlpTarget | None) -> None:
+        """Store the receivers of a session's client, in place of the earlier ones; None for none.
+
+        A no-op if they are stored already.
+        """
         ...
 
     def stored_signs(self) -> list[StoredSign]:

@@ -36,6 +36,27 @@ class WriteTimes:
     """In the last minute."""
 
 
+class Written(NamedTuple):
+    """Facts about a transaction that changed something."""
+
+    began_ns: int
+    """The time of its begin, in nanoseconds since 1970 UTC."""
+    took_s: float
+    """The time from its begin to the end of its commit."""
+    waited_s: float
+    """The longest time that one of its operations had waited for it."""
+    operation_count: int
+    transition_count: int
+
+
+class WriteListener(Protocol):
+    """A callback for transactions."""
+
+    def __call__(self, written: Written) -> None:
+        """Note a transaction that was committed. Must return at once."""
+        ...
+
+
 class Store(AllReads, Protocol):
     """The database. `submit` never blocks; the reads block, so call them in a thread."""
 
@@ -51,6 +72,11 @@ class Store(AllReads, Protocol):
     @property
     def queued_weight(self) -> int:
         """The weight of the waiting operations."""
+        ...
+
+    @property
+    def queued_operation_count(self) -> int:
+        """The number of waiting operations."""
         ...
 
     @property
@@ -100,6 +126,10 @@ class Store(AllReads, Protocol):
         ...
 
     def on_commit(self, listener: CommitListener) -> None:
+        """Call the listener after each commit that changed something, in the writer's thread."""
+        ...
+
+    def on_write(self, listener: WriteListener) -> None:
         """Call the listener after each commit that changed something, in the writer's thread."""
         ...
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from flowspan_service.domain.runs import Run
-    from flowspan_service.domain.sessions import Session
+    from flowspan_service.domain.sessions import OtlpTarget, Session
     from flowspan_service.stores.dialects.base import Version
 
 MAX_PAYLOAD_BYTES = 64 << 20
@@ -60,6 +60,8 @@ class Cache:
         """The rare work under way; None if unknown."""
         self.resources: dict[str, bytes] = {}
         """The hashes of the stored resources of sessions."""
+        self.targets: dict[str, OtlpTarget | None] = {}
+        """The stored receivers of sessions."""
 
     def doubt(self) -> None:
         """Distrust everything, as another process has committed."""
@@ -67,6 +69,7 @@ class Cache:
         self.under_way = None
         self.sessions.clear()
         self.resources.clear()
+        self.targets.clear()
         self.doubted.update(self.runs)
         self.runs.clear()
 
@@ -104,6 +107,7 @@ class Cache:
         self.doubted.clear()
         self.sessions.clear()
         self.resources.clear()
+        self.targets.clear()
 
     def trim(self) -> None:
         """Drop ended runs, and the oldest of the others above the limit."""
@@ -119,6 +123,8 @@ class Cache:
             del self.sessions[next(iter(self.sessions))]
         while len(self.resources) > self._max_runs:
             del self.resources[next(iter(self.resources))]
+        while len(self.targets) > self._max_runs:
+            del self.targets[next(iter(self.targets))]
 
     def _drop_payloads(self) -> None:
         """Drop the oldest runs with payloads until half of the limit is reached."""

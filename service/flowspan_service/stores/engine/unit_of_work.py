@@ -106,6 +106,10 @@ class SqlUnitOfWork(AllWrites):
         """Return the runs that entered a terminal state and are in one; call it after `finish`."""
         return self.runs.ended()
 
+    def rolled_back_runs(self) -> set[str]:
+        """Return those among `ended_runs` that had ended in an earlier commit."""
+        return self.runs.rolled_back
+
 
 def _flush(unit: weakref.ref[SqlUnitOfWork]) -> None:
     alive = unit()

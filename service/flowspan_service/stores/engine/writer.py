@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flowspan_service.app.ports import Heads, Unfinished
+from flowspan_service.app.ports import Heads, Unfinished, Written
 from flowspan_service.domain.errors import ServiceError, StoppingError, StoreUnavailableError
 from flowspan_service.stores.dialects.base import DatabaseGoneError
 from flowspan_service.stores.engine.cache import Cache
@@ -19,7 +19,7 @@ from flowspan_service.stores.engine.holds import TARGET_S, GroupLimit, Holds
 from flowspan_service.stores.engine.unit_of_work import SqlUnitOfWork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from sqlalchemy.engine import Connection
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         CommitListener,
         NewsListener,
         Operation,
+        WriteListener,
         WriteTimes,
     )
     from flowspan_service.domain.runs import Run
@@ -49,6 +50,8 @@ class _Waiting:
     operation: Operation[Any]
     future: Future[Any]
     weight: int
+    since_s: float
+    """The time at which it began to wait, on the monotonic clock."""
     is_begun: bool = False
     """True once its future can no longer be cancelled."""
     is_rest: bool = False
@@ -67,9 +70,11 @@ class _Committed:
     before: Head
     head: Head
     ended: list[Run]
+    rolled_back: set[str]
     roots: set[str]
     news_of: set[str]
     changed: bool
+    written: Written
 
 
 class _UnavailableError(Exception):
@@ -96,6 +101,7 @@ class Writer:
         self._on_point = on_point or (lambda _name: None)
         self._cache = Cache(max_runs=CACHED_RUNS)
         self._listeners: list[CommitListener] = []
+        self._write_listeners: list[WriteListener] = []
         self._news_listeners: list[NewsListener] = []
         self._connection: Connection | None = None
         self._waiting: deque[_Waiting] = deque()
@@ -116,6 +122,11 @@ class Writer:
         """The total weight of the waiting operations."""
         return self._queued_weight
 
+    @property
+    def queued_operation_count(self) -> int:
+        """The number of waiting operations."""
+        return len(self._waiting)
+
     def write_times(self) -> WriteTimes:
         """Return the recent durations of transactions; see `app.ports.Store`."""
         return self._holds.times()
@@ -124,6 +135,10 @@ class Writer:
         """Add a listener for commits; see `app.ports.Store`."""
         self._listeners.append(listener)
 
+    def on_write(self, listener: WriteListener) -> None:
+        """Add a listener for transactions; see `app.ports.Store`."""
+        self._write_listeners.append(listener)
+
     def on_session_news(self, listener: NewsListener) -> None:
         """Add a listener for news of sessions; see `app.ports.Store`."""
         self._news_listeners.append(listener)
@@ -131,7 +146,7 @@ class Writer:
     def submit(self, operation: Operation[T]) -> Future[T]:
         """Queue an operation and return its future; see `app.ports.Store`."""
         future: Future[T] = Future()
-        waiting = _Waiting(operation, future, operation.weight)
+        waiting = _Waiting(operation, future, operation.weight, time.monotonic())
         with self._wake:
             if self._stopping:
                 future.set_exception(StoppingError("The service is stopping."))
@@ -245,14 +260,29 @@ class Writer:
             self._raise_unavailable(error)
             raise
         self._end_transaction(connection, changed=changed)
-        self._holds.note(time.monotonic() - began_s)
+        written = self._written(group[:done], began_s, head.position - before.position)
         self._generation = head.generation
         self.problem = None
-        ended, roots, news_of = unit.ended_runs(), unit.changed_roots(), unit.news_of_sessions()
+        told = (
+            *(unit.ended_runs(), unit.rolled_back_runs()),
+            *(unit.changed_roots(), unit.news_of_sessions()),
+        )
         self._cache.generation = head.generation
         self._cache.trim()
         return _Committed(
-            outcomes, refused, group[done:], before, head, ended, roots, news_of, changed
+            outcomes, refused, group[done:], before, head, *told, changed=changed, written=written
+        )
+
+    def _written(self, group: Sequence[_Waiting], began_s: float, transition_count: int) -> Written:
+        """Note and return the facts about a transaction that just ended."""
+        took_s = time.monotonic() - began_s
+        self._holds.note(took_s)
+        return Written(
+            began_ns=self._clock.now_us() * 1_000 - round(took_s * 1e9),
+            took_s=took_s,
+            waited_s=began_s - min(waiting.since_s for waiting in group),
+            operation_count=len(group),
+            transition_count=transition_count,
         )
 
     def _end_transaction(self, connection: Connection, *, changed: bool) -> None:
@@ -322,26 +352,18 @@ class Writer:
             future.set_exception(error)
         if not committed.changed:
             return
-        for listener in self._listeners:
-            try:
-                listener(
-                    position=committed.head.position,
-                    log_position=committed.head.log_position,
-                    ended=committed.ended,
-                    roots=committed.roots,
-                    before=Heads(committed.before.position, committed.before.log_position),
-                )
-            except Exception:  # noqa: BLE001 - a listener cannot undo the commit
-                _log.exception("A commit listener failed")
+        _call(
+            self._listeners,
+            position=committed.head.position,
+            log_position=committed.head.log_position,
+            ended=committed.ended,
+            roots=committed.roots,
+            before=Heads(committed.before.position, committed.before.log_position),
+            rolled_back=committed.rolled_back,
+        )
+        _call(self._write_listeners, committed.written)
         if committed.news_of:
-            self._tell_news(committed.news_of)
-
-    def _tell_news(self, session_ids: set[str]) -> None:
-        for listener in self._news_listeners:
-            try:
-                listener(session_ids)
-            except Exception:  # noqa: BLE001 - a listener cannot undo the commit
-                _log.exception("A listener for news of sessions failed")
+            _call(self._news_listeners, committed.news_of)
 
     def _go_on(self, future: Future[Any], unfinished: Unfinished) -> None:
         """Queue the remainder of an operation behind the waiting ones."""
@@ -350,7 +372,11 @@ class Writer:
             if not self._stopping or session_id is not None:
                 later = self._take_out(session_id)
                 self._waiting.append(
-                    _Waiting(rest, future, rest.weight, is_begun=True, is_rest=True)
+                    _Waiting(
+                        *(rest, future, rest.weight, time.monotonic()),
+                        is_begun=True,
+                        is_rest=True,
+                    )
                 )
                 self._waiting.extend(later)
                 self._queued_weight += rest.weight
@@ -421,6 +447,14 @@ def _run_operations(
         if unit.is_spent():
             break
     return outcomes, refused
+
+
+def _call(listeners: Iterable[Callable[..., None]], *args: Any, **kwargs: Any) -> None:
+    for listener in listeners:
+        try:
+            listener(*args, **kwargs)
+        except Exception:  # noqa: BLE001 - a listener cannot undo the commit
+            _log.exception("A listener of the store failed")
 
 
 def _session_of(operation: Operation[Any]) -> str | None:

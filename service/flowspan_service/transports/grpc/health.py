@@ -29,7 +29,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
 
     def __init__(self, service_names: Iterable[str]) -> None:
         self._service_names = frozenset(("", *service_names))
-        self._status = _Response.SERVING
+        self._status: Any = _Response.SERVING
         self._changed = asyncio.Event()
         self._is_stopping = False
 

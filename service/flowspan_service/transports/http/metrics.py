@@ -1,121 +1,112 @@
-"""Figures of the service in the text format of Prometheus."""
+"""The figures of the service in the text formats of Prometheus."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    Exemplar,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+
+from flowspan_service.metrics.families import Family, FamilyType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from flowspan_service.api.backend import Backend
+    from flowspan_service.metrics import points
+    from flowspan_service.metrics.points import Distribution
 
-MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
-
-
-class _Family(NamedTuple):
-    """A metric: its name, type, help, and samples of labels and values."""
-
-    name: str
-    kind: str
-    text: str
-    samples: Iterable[tuple[dict[str, str], float]]
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
-def metrics(backend: Backend) -> bytes:
-    """Return all figures."""
-    return "".join(map(_written, [*_facts(backend), *_store(backend), *_calls(backend)])).encode()
+def page(snapshot: points.Snapshot, accepted: str) -> tuple[bytes, str]:
+    """Return the page /metrics and its media type.
+
+    Args:
+        snapshot: The figures.
+        accepted: The header Accept of the request. OpenMetrics, which has exemplars, is for callers
+            that name it.
+    """
+    collector = _Collector(snapshot)
+    if _accepts_openmetrics(accepted):
+        # prometheus_client has no annotations there.
+        openmetrics: bytes = generate_openmetrics(collector)  # type: ignore[no-untyped-call]
+        return openmetrics, OPENMETRICS
+    return generate_latest(collector), TEXT
 
 
-def _facts(backend: Backend) -> list[_Family]:
-    about, activity = backend.about, backend.activity
-    build = {"version": about.version, "database": about.database}
-    return [
-        _Family("flowspan_info", "gauge", "The service.", [(build, 1)]),
-        _one(
-            "flowspan_start_time_seconds",
-            "gauge",
-            "The start of the service, in seconds since 1970.",
-            about.started_us / 1e6,
-        ),
-        _one("flowspan_sessions", "gauge", "Connected sessions.", len(backend.connections)),
-        _one("flowspan_open_calls", "gauge", "Calls and streams in progress.", activity.open_calls),
-        _one("flowspan_open_files", "gauge", "Open files, as last counted.", backend.files.used),
-        _one("flowspan_open_files_limit", "gauge", "The limit of open files.", backend.files.limit),
-    ]
+def _accepts_openmetrics(accepted: str) -> bool:
+    for each in accepted.lower().split(","):
+        media_type, *parameters = (part.strip() for part in each.split(";"))
+        if media_type == OPENMETRICS.partition(";")[0]:
+            return not any(_is_zero_quality(parameter) for parameter in parameters)
+    return False
 
 
-def _store(backend: Backend) -> list[_Family]:
-    store, activity = backend.store, backend.activity
-    times = store.write_times()
-    problem = store.gone or activity.database_problem
-    return [
-        _one(
-            "flowspan_committed_transitions_total",
-            "counter",
-            "Transitions committed since the start.",
-            activity.committed_transition_count,
-        ),
-        _one("flowspan_queued_events", "gauge", "Events to be stored.", store.queued_weight),
-        _one(
-            "flowspan_queued_bytes",
-            "gauge",
-            "Reported bytes that wait for their commit.",
-            activity.queued_bytes,
-        ),
-        _one(
-            "flowspan_longest_write_seconds",
-            "gauge",
-            "The longest transaction since the start.",
-            times.longest_s,
-        ),
-        _one(
-            "flowspan_longest_recent_write_seconds",
-            "gauge",
-            "The longest transaction of the last minute.",
-            times.recent_longest_s,
-        ),
-        _one(
-            "flowspan_database_problem",
-            "gauge",
-            "1 if the database cannot be used.",
-            int(bool(problem)),
-        ),
-    ]
+def _is_zero_quality(parameter: str) -> bool:
+    name, _, value = parameter.partition("=")
+    return name.strip() == "q" and not value.strip().strip("0.")
 
 
-def _calls(backend: Backend) -> list[_Family]:
-    calls = backend.activity.calls
-    counted = sorted(calls.counts.items())
-    return [
-        _Family(
-            "flowspan_calls_total",
-            "counter",
-            "Calls that ended, over gRPC and HTTP, by method and code.",
-            [({"method": method, "code": code}, count) for (method, code), count in counted],
-        ),
-        _Family(
-            "flowspan_call_seconds_total",
-            "counter",
-            "Time that ended calls took, by method.",
-            [({"method": method}, taken) for method, taken in sorted(calls.seconds.items())],
-        ),
-    ]
+class _Collector:
+    """A collector of prometheus_client over a snapshot."""
+
+    def __init__(self, snapshot: points.Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the figures."""
+        for figure in self._snapshot.figures:
+            yield _metric(figure)
 
 
-def _one(name: str, kind: str, text: str, value: float) -> _Family:
-    return _Family(name, kind, text, [({}, value)])
+def _metric(figure: points.Figure) -> Metric:
+    family = figure.family
+    if family.type is FamilyType.HISTOGRAM:
+        return _histogram(family, figure.points)
+    name, text, labels = family.prometheus_name, family.help, family.attributes
+    if family.type is FamilyType.INFO:
+        info = InfoMetricFamily(name, text)
+        for point in figure.points:
+            info.add_metric((), dict(zip(labels, point.attributes, strict=True)))
+        return info
+    is_counter = family.type is FamilyType.COUNTER
+    kind = CounterMetricFamily if is_counter else GaugeMetricFamily
+    metric = kind(name, text, labels=labels, unit=family.prometheus_unit)
+    for point in figure.points:
+        metric.add_metric(point.attributes, point.number)
+    return metric
 
 
-def _written(family: _Family) -> str:
-    lines = [f"# HELP {family.name} {family.text}", f"# TYPE {family.name} {family.kind}"]
-    lines += [f"{family.name}{_labels(labels)} {value}" for labels, value in family.samples]
-    return "".join(f"{line}\n" for line in lines)
+def _histogram(family: Family, found: Iterable[points.Point]) -> HistogramMetricFamily:
+    metric = HistogramMetricFamily(
+        family.prometheus_name, family.help, labels=family.attributes, unit=family.prometheus_unit
+    )
+    bounds = [*map(str, family.bounds), "+Inf"]
+    for point in found:
+        values = point.distribution
+        metric.add_metric(point.attributes, list(_buckets(bounds, values)), values.total)
+    return metric
 
 
-def _labels(labels: dict[str, str]) -> str:
-    if not labels:
-        return ""
-    pairs = (f'{name}="{value.translate(_ESCAPES)}"' for name, value in labels.items())
-    return "{" + ",".join(pairs) + "}"
+def _buckets(
+    bounds: list[str], distribution: Distribution
+) -> Iterator[tuple[str, float] | tuple[str, float, Exemplar]]:
+    """Yield the bounds with the numbers of the values up to them, and their exemplars."""
+    exemplars = distribution.exemplars or (None,) * len(bounds)
+    count = 0
+    for bound, more, exemplar in zip(bounds, distribution.counts, exemplars, strict=True):
+        count += more
+        if exemplar is None:
+            yield bound, count
+            continue
+        labels = {"trace_id": exemplar.trace_id, "span_id": exemplar.span_id}
+        yield bound, count, Exemplar(labels, exemplar.value, exemplar.time_us / 1e6)

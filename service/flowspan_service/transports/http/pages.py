@@ -8,17 +8,19 @@ from http import HTTPStatus
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from flowspan_service.api.figures import snapshot
 from flowspan_service.transports.http.asgi import JSON
 from flowspan_service.transports.http.errors import json_bytes
-from flowspan_service.transports.http.metrics import MEDIA_TYPE, metrics
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from flowspan_service.api.backend import Backend
+    from flowspan_service.metrics.points import Snapshot
     from flowspan_service.transports.http.asgi import Answer, Request
 
 METRICS = "/metrics"
+_BY_ACCEPT = (b"vary", b"accept")
 HTML = "text/html; charset=utf-8"
 
 _NOTHING_ELSE = (
@@ -109,8 +111,11 @@ class Pages:
         status = HTTPStatus.SERVICE_UNAVAILABLE if problem else HTTPStatus.OK
         await answer.whole(status, json_bytes(content), JSON)
 
-    async def _metrics(self, answer: Answer, _: Request) -> None:
-        await answer.whole(HTTPStatus.OK, metrics(self._backend), MEDIA_TYPE)
+    async def _metrics(self, answer: Answer, request: Request) -> None:
+        figures = await snapshot(self._backend)
+        accepted = request.headers.get("accept", "")
+        body, media_type = await self._backend.read(_metrics_page, figures, accepted)
+        await answer.whole(HTTPStatus.OK, body, media_type, [_BY_ACCEPT])
 
     async def _openapi(self, answer: Answer, _: Request) -> None:
         await answer.whole(HTTPStatus.OK, _openapi_document(), JSON)
@@ -121,6 +126,14 @@ class Pages:
         if backend.stopping.is_set():
             return "The service is stopping."
         return backend.store.gone or backend.activity.database_problem
+
+
+def _metrics_page(figures: Snapshot, accepted: str) -> tuple[bytes, str]:
+    """Return the page of the figures and its media type; called in a thread."""
+    # Imported for the first scrape: most services are never scraped.
+    from flowspan_service.transports.http.metrics import page  # noqa: PLC0415 - start-up cost
+
+    return page(figures, accepted)
 
 
 @cache

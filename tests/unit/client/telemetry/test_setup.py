@@ -16,6 +16,7 @@ from opentelemetry.util._once import Once
 from flowspan import telemetry
 from flowspan.config import Config
 from flowspan.connection import program
+from flowspan.connection.otlp_target import OtlpTarget
 from flowspan.connection.process_resource import process_resource
 from flowspan.core.definition import Definition
 from flowspan.core.events import RunRecord
@@ -70,7 +71,7 @@ def config(home: Path, **settings: Any) -> Config:
     return Config(home=home, **settings)
 
 
-def silent(timeout_s: float) -> str | None:
+def silent(timeout_s: float) -> OtlpTarget | None:
     raise AssertionError("the service must not be asked")
 
 
@@ -124,14 +125,31 @@ def test_the_setting_wins_over_the_service(tmp_path: Path, targets: list[Target]
 def test_a_remote_service_tells_where(tmp_path: Path, targets: list[Target]) -> None:
     waits = []
 
-    def told(timeout_s: float) -> str:
+    def told(timeout_s: float) -> OtlpTarget:
         waits.append(timeout_s)
-        return ENDPOINT
+        return OtlpTarget("grpc", ENDPOINT)
 
     settings = config(tmp_path, address="far:4600")
     assert decide(settings, told, wait_s=0.25, environ={}).tracer is not None
     assert waits == [0.25]
     assert [target.url for target in targets] == [ENDPOINT]
+
+
+@pytest.mark.parametrize("is_remote", [True, False])
+def test_a_service_with_a_receiver_over_http(
+    tmp_path: Path, targets: list[Target], is_remote: bool
+) -> None:
+    told = OtlpTarget("http/protobuf", "http://collector:4318/v1/traces")
+    (tmp_path / "service.json").write_text(json.dumps({"otlp_target": told._asdict()}))
+    settings = config(tmp_path, address="far:4600" if is_remote else None)
+    assert decide(settings, lambda _: told, environ={}).tracer is not None
+    assert [(each.protocol, each.url) for each in targets] == [told[:2]]
+
+
+def test_a_service_that_wants_logs_alone_tells_no_receiver_of_spans(tmp_path: Path) -> None:
+    told = OtlpTarget("grpc", "", "http://collector:4317")
+    settings = config(tmp_path, address="far:4600")
+    assert decide(settings, lambda _: told, environ={}) == (None, False)
 
 
 def test_the_local_service_tells_in_its_file(tmp_path: Path, targets: list[Target]) -> None:
@@ -273,9 +291,9 @@ def test_who_does_not_know_is_asked_again_at_the_next_top_level_run(
     tmp_path: Path, targets: list[Target], configured: None
 ) -> None:
     waits: list[float] = []
-    answers = iter(["", "", ENDPOINT])
+    answers = iter([None, OtlpTarget("grpc"), OtlpTarget("grpc", ENDPOINT)])
 
-    def told(timeout_s: float) -> str:
+    def told(timeout_s: float) -> OtlpTarget | None:
         waits.append(timeout_s)
         return next(answers)
 
@@ -299,8 +317,7 @@ import sys
 from pathlib import Path
 from flowspan import telemetry
 from flowspan.config import Config
-from flowspan.connection import program
-from flowspan.connection.process_resource import process_resource
+from flowspan.connection.otlp_target import OtlpTarget
 from flowspan.core.definition import Definition
 from flowspan.core.events import RunRecord
 telemetry.configure(Config(home=Path(sys.argv[1])), service_endpoint=lambda timeout_s: None)
