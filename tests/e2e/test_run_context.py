@@ -146,9 +146,9 @@ def test_programs_over_three_levels_are_one_trace(
     env = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}
     run_code(code, home=flowspan_home, address=service.address, env=env)
     flows, tasks = check_tree(service)
-    spans = {span.run_id: span for span in receiver.work}
+    spans = {span.run_id: span for span in receiver.spans}
     assert len({span.trace_id for span in spans.values()}) == 1
-    assert len(spans) == len(receiver.work) == 6
+    assert len(spans) == len(receiver.spans) == 6
     for run in (*flows, *tasks):
         expected = spans[run.parent_run_id].span_id if run.parent_run_id else ""
         assert spans[run.id].parent_id == run.trace.parent_span_id == expected

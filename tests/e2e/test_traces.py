@@ -65,7 +65,7 @@ def test_the_nesting_of_runs_is_the_nesting_of_spans(
     assert inner.parent_id == outer.span_id
     assert [span.parent_id for span in queries] == [outer.span_id] + [inner.span_id] * 3
     assert sorted(span.parent_id for span in selects) == sorted(span.span_id for span in queries)
-    assert len(receiver.work) == 10
+    assert len(receiver.spans) == 10
     (service_name,) = {span.service_name for span in receiver.spans}
     assert service_name.startswith("program-"), "it is the name of the script"
 
@@ -235,9 +235,9 @@ def test_a_local_service_passes_on_what_its_starter_knew(
     receiver: OtlpReceiver, flowspan_home: Path
 ) -> None:
     run_code(NESTED, home=flowspan_home, env={"FLOWSPAN_OTLP_ENDPOINT": receiver.endpoint})
-    assert len(receiver.work) == 10
+    assert len(receiver.spans) == 10
     run_code(NESTED, home=flowspan_home)
-    assert len(receiver.work) == 20
+    assert len(receiver.spans) == 20
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from tests.e2e.test_traces_waiting import FLOWSPANS_PROVIDER, OWN_PROVIDER
 from tests.support.flow_processes import FlowProcess, run_code
 from tests.support.otlp import OtlpReceiver
+from tests.support.run_queries import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 def receiver() -> Iterator[OtlpReceiver]:
     with OtlpReceiver() as receiver:
         yield receiver
+
+
+def names_in(receiver: OtlpReceiver) -> set[str]:
+    """Return the names of all spans."""
+    return {span.name for span in list(receiver.all_spans)}
 
 
 LONG = """
@@ -73,10 +79,8 @@ def test_running_flows_are_found(
     env = {"MINE": receiver.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
     with FlowProcess(code, home=flowspan_home, address=service.address, env=env) as process:
         expected = {"outer started", "in-thread started"}
-        receiver.wait_for(
-            lambda spans: expected <= {span.name for span in spans}, "span of a running flow"
-        )
-        assert not expected & {span.name.removesuffix(" started") for span in receiver.spans}
+        wait_until(lambda: expected <= names_in(receiver), "the spans of the running flows")
+        assert not {"outer", "in-thread"} & names_in(receiver)
         process.say("go on")
         process.finish()
 
@@ -84,12 +88,12 @@ def test_running_flows_are_found(
         started, run = receiver.one(f"{name} started"), receiver.one(name)
         assert started.parent_id == run.span_id
         assert started.trace_id == run.trace_id
-        assert started.start_ns == started.end_ns == run.start_ns
+        assert started.start_ns == started.end_ns - 1 == run.start_ns
         assert started.attributes["flowspan.span.pending"] is True
         for key in ("flowspan.run.id", "flowspan.run.name", "flowspan.run.kind"):
             assert started.attributes[key] == run.attributes[key]
     assert receiver.one("outer").parent_id == receiver.one("GET /").span_id
-    found = [name for name in receiver.names if name.endswith(" started")]
+    found = [span.name for span in receiver.all_spans if span.name.endswith(" started")]
     assert sorted(found) == ["in-thread started", "outer started"]
 
 
@@ -107,12 +111,9 @@ def test_the_trace_of_a_killed_flow_was_found_before(
     """
     env = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}
     with FlowProcess(code, home=flowspan_home, address=service.address, env=env) as process:
-        receiver.wait_for(
-            lambda spans: "doomed started" in [span.name for span in spans],
-            "span of a running flow",
-        )
+        wait_until(lambda: names_in(receiver), "the span of the running flow")
         process.kill()
-    assert "doomed" not in receiver.names
+    assert names_in(receiver) == {"doomed started"}
 
 
 def test_a_forked_child_shows_its_own_flows_and_not_those_of_its_parent(
@@ -141,7 +142,7 @@ def test_a_forked_child_shows_its_own_flows_and_not_those_of_its_parent(
     env = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}
     output = run_code(code, home=flowspan_home, address=service.address, env=env)
     assert "over" in output
-    started = [name for name in receiver.names if name.endswith(" started")]
+    started = [span.name for span in receiver.all_spans if span.name.endswith(" started")]
     # The flow of the child is nested in the flow of its parent.
     assert started == ["above started"]
 

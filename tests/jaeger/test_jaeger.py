@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 import pytest
 from tests.support.flow_processes import FlowProcess, run_code
-from tests.support.otlp import without_waits
 from tests.support.run_queries import flow_runs, task_runs, wait_until
 
 from flowspan.v1 import log_service_pb2, log_service_pb2_grpc, state_pb2
@@ -127,7 +126,7 @@ def test_jaeger_shows_runs_as_they_were_nested(
     (service_name,) = {span.service_name for span in spans}
     assert service_name.startswith("program-"), "it is the name of the script"
     assert [span.warnings for span in spans] == [[]] * len(spans)
-    assert "outer" in jaeger.get("/api/services/flowspan/operations")["data"]
+    assert "outer" in jaeger.get(f"/api/services/{service_name}/operations")["data"]
 
 
 def test_jaeger_shows_what_a_task_took_its_input_from(
@@ -157,7 +156,7 @@ def test_logs_lead_to_jaeger(service: ServiceProcess, jaeger: Jaeger, flowspan_h
     )
     squared = {(log.trace_id, log.span_id) for log in logs.logs if log.message == "squared"}
     trace_id = trace_id_of(service, "outer")
-    wait_until(lambda: len(without_waits(jaeger.trace(trace_id))) == 7, "the whole trace")
+    wait_until(lambda: len(jaeger.trace(trace_id)) == 7, "the whole trace")
     spans = [span for span in jaeger.trace(trace_id) if span.name == "square"]
     assert squared == {(trace_id, span.span_id) for span in spans}
 
@@ -168,7 +167,7 @@ def test_jaeger_finds_runs_by_their_attributes(
     run_code(NESTED, home=flowspan_home, address=service.address)
 
     trace_id = trace_id_of(service, "outer")
-    wait_until(lambda: len(without_waits(jaeger.trace(trace_id))) == 7, "the whole trace")
+    wait_until(lambda: len(jaeger.trace(trace_id)) == 7, "the whole trace")
     (top,) = [run for run in flow_runs(service.channel) if run.flow_name == "outer"]
     tags = quote(f'{{"flowspan.run.id":"{top.id}"}}')
     now_us = time.time_ns() // 1000
@@ -240,7 +239,7 @@ def test_over_http(
     }
     run_code(NESTED, home=flowspan_home, address=service.address, env=env)
     wait_until(
-        lambda: len(without_waits(jaeger.trace(trace_id_of(service, "outer")))) == 7,
+        lambda: len(jaeger.trace(trace_id_of(service, "outer"))) == 7,
         "the whole trace",
     )
     assert "over-http" in jaeger.get("/api/services")["data"]

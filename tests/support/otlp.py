@@ -76,11 +76,14 @@ class ReceivedSpans:
     """The spans that a receiver has got.
 
     Attributes:
-        spans: All received spans, in order of arrival.
+        spans: The received spans, in order of arrival, but those of waits and of running flows,
+            which depend on the load of the machine.
+        all_spans: All received spans, in order of arrival.
         metadata: The metadata or headers of each request, by lower-case name.
     """
 
     spans: list[ReceivedSpan] = field(default_factory=list)
+    all_spans: list[ReceivedSpan] = field(default_factory=list)
     metadata: list[dict[str, str]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -89,22 +92,18 @@ class ReceivedSpans:
         received = list(spans_of(request))
         with self._lock:
             self.metadata.append(metadata)
-            self.spans += received
+            self.all_spans += received
+            self.spans += without_chance(received)
 
     def named(self, name: str) -> list[ReceivedSpan]:
         """Return the spans of a name by start time."""
-        return sorted((s for s in list(self.spans) if s.name == name), key=lambda s: s.start_ns)
+        return sorted((s for s in list(self.all_spans) if s.name == name), key=lambda s: s.start_ns)
 
     def one(self, name: str) -> ReceivedSpan:
         """Return the only span of a name."""
         found = self.named(name)
         assert len(found) == 1, f"{len(found)} spans named {name!r} among {self.names}"
         return found[0]
-
-    @property
-    def work(self) -> list[ReceivedSpan]:
-        """All spans but those of waits, whose number depends on the load of the machine."""
-        return without_waits(list(self.spans))
 
     @property
     def names(self) -> list[str]:
@@ -270,9 +269,14 @@ def _handler_for(receiver: HttpOtlpReceiver) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def without_waits(spans: Iterable[SomeSpan]) -> list[SomeSpan]:
-    """Return the spans that do not show a wait."""
-    return [span for span in spans if span.name != "waiting"]
+def depends_on_load(name: str) -> bool:
+    """Return True for a span that shows a wait, or that a flow has run for two seconds."""
+    return name == "waiting" or name.endswith(" started")
+
+
+def without_chance(spans: Iterable[SomeSpan]) -> list[SomeSpan]:
+    """Return the spans without those that depend on the load of the machine."""
+    return [span for span in spans if not depends_on_load(span.name)]
 
 
 def spans_of(request: ExportTraceServiceRequest) -> Iterator[ReceivedSpan]:

@@ -58,6 +58,8 @@ SCOPE_NAME = "flowspan"
 """The instrumentation scope of the spans of runs."""
 _COMPLETED, _CANCELLED = COMPLETED.number, CANCELLED.number
 _SAMPLED = 1
+_MOMENT_NS = 1
+"""The length of a span that marks a moment: Jaeger warns of spans without a length."""
 _FLUSH_MS = 5_000
 NOTICEABLE_WAIT_NS = 1_000_000
 """Minimum wait before the first attempt for which a run gets an event."""
@@ -331,11 +333,13 @@ class RunSpan:
         self._waits.append((reason, time_ns))
 
     def show_pending(self) -> None:
-        """Export a span of no length that shows that the run has begun."""
+        """Export a span that shows that the run has begun."""
         record = self._record
         flow = record if record.is_flow else self._flow
         attributes = {**names.run_attributes(record, flow), names.PENDING: True}
-        self._start_child("started", self._created_ns, attributes).end(self._created_ns)
+        self._start_child("started", self._created_ns, attributes).end(
+            self._created_ns + _MOMENT_NS
+        )
 
     def _begin_attempt(self, number: int, time_ns: int) -> None:
         if self._current is not self._span:
@@ -505,7 +509,7 @@ class RunSpan:
         # The run's span has ended, so nothing can be added to it.
         span = self._start_child("rollback", time_ns, {names.STATE_NAME: "RolledBack"})
         _add_named_event(span, "RolledBack", message, time_ns)
-        span.end(time_ns)
+        span.end(time_ns + _MOMENT_NS)
 
     def put(self, attributes: Mapping[str, Any]) -> None:
         """Set attributes of flowspan's own on the span of the run."""

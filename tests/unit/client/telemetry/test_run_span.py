@@ -426,7 +426,7 @@ def test_a_run_that_is_rolled_back_later_has_a_child_for_that(traced: Traced) ->
     run, rollback = traced.spans["book"], traced.spans["book rollback"]
     assert run.end_time == 1 * S
     assert rollback.parent.span_id == run.context.span_id
-    assert (rollback.start_time, rollback.end_time) == (3 * S, 3 * S)
+    assert (rollback.start_time, rollback.end_time) == (3 * S, 3 * S + 1)
     assert rollback.attributes["flowspan.state.name"] == "RolledBack"
     assert event_names(rollback) == ["flowspan.rolled_back"]
     assert rollback.status.status_code is StatusCode.UNSET
