@@ -29,6 +29,7 @@ _MAX_SECONDS = 1e8  # three years, which is near the maximum of the system's wai
 _MAX_DIGITS = 10
 MIN_PREVIEW_BYTES = 64
 DEFAULT_PREVIEW_BYTES = 2048
+DEFAULT_REDACTION = "passw|secret|token|key|credential|auth|cookie"
 _SHOWN_CHARACTERS = 200
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -73,6 +74,10 @@ class Config:
         otlp_endpoint: An OTLP/gRPC endpoint for spans; the standard OTEL_* variables override it.
         trace_url: The address of a trace in the page of a trace viewer, with ``{trace_id}`` in
             place of the id; by default what the service says.
+        trace_parameters: True if the parameters of runs are attributes of their spans; or the names
+            of those that are.
+        trace_redact: A regular expression: parameters whose names contain a match, without regard
+            to case, are "[redacted]" in spans.
         spool_max_bytes: Maximum size of the spool while the service is unreachable.
         flush_timeout_s: Time without an answer from the service, at the end of a top-level flow,
             after which unacknowledged events are spooled and the flow returns.
@@ -108,6 +113,8 @@ class Config:
     tracing: bool | None = None
     otlp_endpoint: str | None = None
     trace_url: str | None = None
+    trace_parameters: bool | tuple[str, ...] = False
+    trace_redact: str = DEFAULT_REDACTION
     spool_max_bytes: int = 1 << 30
     flush_timeout_s: float = 10.0
     task_runner_thread_pool_max_workers: int | None = None
@@ -343,6 +350,21 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _boolean_or_names(text: str) -> bool | tuple[str, ...]:
+    try:
+        return _boolean(text)
+    except ValueError:
+        return _names(text)
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"expected a regular expression ({error})") from None
+    return text
+
+
 def _serializer(text: str) -> str:
     if text not in SERIALIZER_NAMES:
         raise ValueError(f"expected one of {', '.join(SERIALIZER_NAMES)}")
@@ -383,6 +405,8 @@ _CONVERTERS: dict[str, Callable[[str], object]] = {
     "tracing": _boolean_or_auto,
     "otlp_endpoint": str,
     "trace_url": check_trace_url,
+    "trace_parameters": _boolean_or_names,
+    "trace_redact": _pattern,
     "spool_max_bytes": _size,
     "flush_timeout_s": _seconds,
     "task_runner_thread_pool_max_workers": _count,

@@ -132,8 +132,8 @@ def test_a_running_flow_can_be_found(
         process.wait_for_line("running")
 
         def is_listed() -> bool:
-            found: list[str] = jaeger.get("/api/services/found-while-running/operations")["data"]
-            return "nightly started" in found
+            found = jaeger.get("/api/services/found-while-running/operations")["data"]
+            return "nightly started" in (found or [])
 
         wait_until(is_listed, "the running flow")
         assert process.process.poll() is None

@@ -17,6 +17,8 @@ from flowspan.telemetry.run_span import RunSpan, SpanTracer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flowspan.telemetry.parameters import ShownParameters
+
 S = 1_000_000_000
 
 
@@ -30,6 +32,7 @@ class Traced:
         environ: Mapping[str, str] | None = None,
         sampler=None,
         limits: SpanLimits | None = None,
+        parameters: ShownParameters | None = None,
     ) -> None:
         self.exporter = InMemorySpanExporter()
         processors, limits = Processors(), limits or SpanLimits()
@@ -47,7 +50,9 @@ class Traced:
             if is_fast
             else self.provider.get_tracer("flowspan", "1")
         )
-        self.tracer = SpanTracer(tracer, environ=environ or {})
+        self.tracer = SpanTracer(
+            tracer, environ=environ or {}, provider=self.provider, parameters=parameters
+        )
 
     def start(self, name: str = "fetch", *, at: int = 0, **fields) -> tuple[RunSpan, RunRecord]:
         record = make_record(name, **fields)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from flowspan.connection.program import host_name, service_name
 from flowspan.core.limits import (
     MAX_RESOURCE_ATTRIBUTES,
     MAX_RESOURCE_KEY_BYTES,
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SERVICE_NAME = "service.name"
-DEFAULT_SERVICE_NAME = "flowspan"
-"""The name in the spans of flowspan's own provider, unless the environment has another."""
+HOST_NAME = "host.name"
+PROCESS_ID = "process.pid"
 
 _PLAIN_TYPES = (str, bool, int, float)
 
@@ -52,8 +54,33 @@ def _of_provider() -> dict[str, Any] | None:
     return dict(attributes) if isinstance(attributes, Mapping) else None
 
 
+def service_name_for_children(environ: Mapping[str, str]) -> str:
+    """Return the `service.name` of this process, for its worker processes.
+
+    Args:
+        environ: The environment of the process.
+    """
+    name = process_resource(environ).get(SERVICE_NAME, "")
+    # A provider of the program's own may have the SDK's placeholder.
+    return service_name(environ) if not name or name.startswith("unknown_service") else name
+
+
+def default_attributes(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the attributes of this process that the environment may replace.
+
+    Args:
+        environ: The environment of the process.
+    """
+    attributes: dict[str, Any] = {
+        SERVICE_NAME: service_name(environ),
+        HOST_NAME: host_name(),
+        PROCESS_ID: os.getpid(),
+    }
+    return {key: value for key, value in attributes.items() if value}
+
+
 def _of_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    attributes: dict[str, Any] = {SERVICE_NAME: DEFAULT_SERVICE_NAME}
+    attributes = default_attributes(environ)
     for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","):
         key, equals, value = pair.partition("=")
         if equals and key.strip():

@@ -88,6 +88,8 @@ class Run:
         first_ns: The start of the first attempt if a retry followed after a delay; else not set.
             Read `started_ns` instead.
         result_policy: The result policy for its calls; None if no result is stored.
+        remote: The function that calls its task elsewhere, for a run in another process; else not
+            set.
         result_handler: The result handler for its own result; None if that is not stored.
         stages: The behaviours around its attempts; see `flowspan.core.stages`.
         copy_of: For the view of one attempt's code (`copy_for_attempt`): the run itself.
@@ -114,6 +116,7 @@ class Run:
         "parent",
         "ran_ns",
         "record",
+        "remote",
         "result_handler",
         "result_policy",
         "running_since_ns",
@@ -126,6 +129,7 @@ class Run:
 
     entered: State
     first_ns: int
+    remote: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any] | None
 

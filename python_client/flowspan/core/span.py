@@ -24,13 +24,26 @@ class RunSpan(Protocol):
     def attempt_failed(self, error: BaseException | None, message: str, time_ns: int) -> None:
         """Record a failed attempt that is followed by another; the run's span stays open and ok."""
 
-    def link(self, traceparent: str, run_id: str, input_name: str) -> None:
+    def waits_for(self, reason: str, time_ns: int) -> None:
+        """Record that the run has waited for something since a time, instead of running its code.
+
+        The wait lasts until the next attempt, the next call of this method, or the end of the run.
+
+        Args:
+            reason: The reason: one of the constants in `flowspan.core.waits`.
+            time_ns: Its begin, in nanoseconds since 1970 UTC; it may have passed, but is not before
+                that of the previous call.
+        """
+
+    def link(self, traceparent: str, run_id: str, input_name: str, count: int = 0) -> None:
         """Record that the run uses the result of another run, or waits for it.
 
         Args:
             traceparent: The traceparent in the other run's record; empty if it has none.
             run_id: The other run's id.
             input_name: The parameter that takes the result; "wait_for" for no parameter.
+            count: The number of runs that the parameter takes results of, if this link stands for
+                all of them; else 0.
         """
 
     def named(self, name: str) -> None:

@@ -22,7 +22,8 @@ To add a stage:
 - Make one instance, which all runs share. It holds no data of a run: that belongs in the `Run`.
 - If the stage follows from the definition (an option of a flow or task), add it to
   `Definition.update_stages`. Its place there is its place among the stages.
-- If only some runs need it, call `add_stage`: it comes before the stages of the definition.
+- If only some runs need it, call `add_stage`: it comes before the stages of the definition. With
+  `add_last_stage`, it comes after them: its `before_run` is skipped if a result was found.
 
 A run whose function is never called (wrong arguments, a failed upstream run) passes no point, but
 its hooks are called: see `flowspan.core.engine.end_unstarted`.
@@ -137,6 +138,11 @@ def stages_of(*stages: Stage) -> Stages:
 def add_stage(run: Run, stage: Stage) -> None:
     """Add a stage to one run, before those that it has."""
     run.stages = stages_of(stage, *run.stages.all)
+
+
+def add_last_stage(run: Run, stage: Stage) -> None:
+    """Add a stage to one run, after those that it has."""
+    run.stages = stages_of(*run.stages.all, stage)
 
 
 # The functions below are the engine's part of each point; it calls them only where a stage needs

@@ -20,6 +20,7 @@ from flowspan.core.transactions import IsolationLevel
 from flowspan.core.values.inspection import exact_text, is_instance, type_name
 from flowspan.core.values.recording import recorded
 from flowspan.core.values.traversal import is_plain
+from flowspan.core.waits import LOCK, NOTHING
 from flowspan.exceptions import ConfigError, ResultUnreadable
 from flowspan.results.attempt_cache import Call, call_site
 from flowspan.results.key_templates import key_from_template
@@ -263,10 +264,16 @@ class LookUp:
                 "The isolation level SERIALIZABLE needs a lock manager: "
                 "cache_policy.configure(lock_manager=MemoryLockManager(), …)."
             )
-        wait_s = _FIRST_WAIT_S
+        wait_s, span = _FIRST_WAIT_S, self._run.span
+        has_waited = False
         while not locks.acquire_lock(key, holder, acquire_timeout=0):
+            if span is not None and not has_waited:
+                span.waits_for(LOCK, self._io.now_ns())
+            has_waited = True
             yield Sleep(wait_s)
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+        if span is not None and has_waited:
+            span.waits_for(NOTHING, self._io.now_ns())
         transaction.unlock = lambda: locks.release_lock(key, holder)
 
     def _warn(self, message: str) -> None:

@@ -192,6 +192,7 @@ class ExportingProcessor(SpanProcessor):
     def _after_fork(self) -> None:
         # The spans queued at the fork are sent by the parent.
         self._transport.reset()
+        self._heads.clear()  # the resource names the process
         self._prepare()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:

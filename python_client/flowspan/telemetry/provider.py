@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import os
 import sys
+import weakref
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import (
@@ -17,6 +20,7 @@ from opentelemetry.sdk.trace.export import (
 )
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from flowspan.connection.process_resource import HOST_NAME, PROCESS_ID, default_attributes
 from flowspan.exceptions import ConfigError
 from flowspan.telemetry import early
 from flowspan.telemetry.endpoint import GRPC, Target, Transport
@@ -33,7 +37,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider as AnyProvider
     from opentelemetry.util.types import Attributes
 
-DEFAULT_SERVICE_NAME = "flowspan"
+_UNNAMED = "unknown_service"
+"""The SDK's placeholder for the name of a service that the environment does not name."""
 
 
 class FlowspanProvider(TracerProvider):
@@ -102,18 +107,49 @@ def make_provider(exporters: str, target: Target, environ: Mapping[str, str]) ->
     processors = Processors()
     for name in exporters.split(","):
         processors.add_span_processor(_processor(name.strip(), target, environ))
-    provider = FlowspanProvider(_resource(), processors)
+    provider = FlowspanProvider(process_resource_of(environ), processors)
     atexit.register(provider.shutdown)
     return provider
 
 
-def _resource() -> Resource:
-    """Return the resource from OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES."""
-    resource = Resource.create()
-    # The SDK's placeholder for a name that is not set.
-    if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
-        resource = resource.merge(Resource({SERVICE_NAME: DEFAULT_SERVICE_NAME}))
+def process_resource_of(environ: Mapping[str, str]) -> Resource:
+    """Return the resource of flowspan's own provider.
+
+    OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES and the resource detectors win over the defaults:
+    the name of the program, the host and the process id. In a forked child, the id becomes the
+    child's.
+
+    Args:
+        environ: The environment of the process.
+    """
+    given = Resource.create()
+    defaults = default_attributes(environ)
+    if not str(given.attributes.get(SERVICE_NAME, "")).startswith(_UNNAMED):
+        defaults.pop(SERVICE_NAME)
+    for key in (HOST_NAME, PROCESS_ID):
+        if key in given.attributes:
+            defaults.pop(key, None)
+    resource = given.merge(Resource(defaults))
+    if PROCESS_ID in defaults:
+        _renew_in_forked_children(resource)
     return resource
+
+
+def _renew_in_forked_children(resource: Resource) -> None:
+    """Update the process id of a resource in forked children.
+
+    The tracers of libraries hold the resource from before the fork, so it changes in place.
+    """
+    reference = weakref.ref(resource)
+
+    def renew() -> None:
+        inherited = reference()
+        if inherited is not None:
+            attributes = {**inherited.attributes, PROCESS_ID: os.getpid()}
+            # The SDK has no public way to change a resource, which is immutable otherwise.
+            inherited._attributes = BoundedAttributes(attributes=attributes)  # noqa: SLF001 - above
+
+    os.register_at_fork(after_in_child=renew)
 
 
 def _processor(name: str, target: Target, environ: Mapping[str, str]) -> SpanProcessor:

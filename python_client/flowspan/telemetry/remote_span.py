@@ -57,7 +57,10 @@ class RemoteSpan:
     def awaiting_retry(self, delay_s: float, time_ns: int) -> None:
         """Do nothing: the other process records it."""
 
-    def link(self, traceparent: str, run_id: str, input_name: str) -> None:
+    def waits_for(self, reason: str, time_ns: int) -> None:
+        """Do nothing: the other process records it."""
+
+    def link(self, traceparent: str, run_id: str, input_name: str, count: int = 0) -> None:
         """Do nothing: the other process records it."""
 
     def named(self, name: str) -> None:

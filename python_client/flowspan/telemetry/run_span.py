@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from functools import wraps
-from hashlib import sha256
 from threading import current_thread
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -20,11 +19,14 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, StatusCode
 
+from flowspan.core import waits
 from flowspan.core.failures import summary
 from flowspan.core.states import CANCELLED, COMPLETED
+from flowspan.core.trace_ids import attempt_span_id
 from flowspan.telemetry import attributes as names
 from flowspan.telemetry.fast_span import FastRunSpan, FastSpan
 from flowspan.telemetry.fast_tracer import SPAN_KEY, FastTracer
+from flowspan.telemetry.pending import show_later
 from flowspan.telemetry.propagation import (
     context_below,
     environ_context,
@@ -32,18 +34,21 @@ from flowspan.telemetry.propagation import (
     span_context,
     tracestate,
 )
+from flowspan.telemetry.waiting import shown_waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextvars import Token
     from threading import Thread
 
-    from opentelemetry.trace import Span, Tracer
+    from opentelemetry.trace import Span, Tracer, TracerProvider
 
+    from flowspan.clock import Timer
     from flowspan.core.definition import Definition
     from flowspan.core.events import RunRecord
     from flowspan.core.run_context import OuterRun
     from flowspan.core.run_course import RunCourse
+    from flowspan.telemetry.parameters import ShownParameters
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,6 +58,10 @@ logger = logging.getLogger("flowspan.telemetry")
 SCOPE_NAME = "flowspan"
 """The instrumentation scope of the spans of runs."""
 _COMPLETED, _CANCELLED = COMPLETED.number, CANCELLED.number
+_SAMPLED = 1
+_MOMENT_NS = 1
+"""The length of a span that marks a moment: Jaeger warns of spans without a length."""
+_FLUSH_MS = 5_000
 NOTICEABLE_WAIT_NS = 1_000_000
 """Minimum wait before the first attempt for which a run gets an event."""
 
@@ -76,12 +85,24 @@ class SpanTracer:
     Args:
         tracer: The OpenTelemetry tracer that creates them.
         environ: The environment of the process; its TRACEPARENT is the parent of top-level runs.
+        provider: The provider of the tracer, to send the spans of running flows at once; None waits
+            until its processor sends them.
+        parameters: The rules for parameters as attributes; None for no parameters.
     """
 
-    def __init__(self, tracer: Tracer, *, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        tracer: Tracer,
+        *,
+        environ: Mapping[str, str],
+        provider: TracerProvider | None = None,
+        parameters: ShownParameters | None = None,
+    ) -> None:
         self._tracer = tracer
         self._fast = tracer if isinstance(tracer, FastTracer) else None
         self._outer = environ_context(environ)
+        self._provider = provider
+        self._parameters = parameters
 
     def start_run(
         self,
@@ -101,10 +122,28 @@ class SpanTracer:
             flow: The flow run that it belongs to, itself for a flow run; None outside of flows.
         """
         try:
-            return self._start_run(record, time_ns, outer, flow)
+            run = self._start_run(record, time_ns, outer, flow)
+            if run is not None and (record.is_flow or self._parameters is not None):
+                self._add_to(run, record)
+            return run
         except Exception:
             logger.debug("Could not start the span of run %s.", record.id, exc_info=True)
             return None
+
+    def _add_to(self, run: RunSpan, record: RunRecord) -> None:
+        """Add to a run's span what most runs do not have: parameters, and a sign of life."""
+        if not run.is_exported:
+            return
+        if self._parameters is not None:
+            run.put(self._parameters.attributes_of(record))
+        if record.is_flow and record.parent_run_id is None:
+            run.pending = show_later(lambda: self._show_pending(run))
+
+    def _show_pending(self, run: RunSpan) -> None:
+        run.show_pending()
+        flush = getattr(self._provider, "force_flush", None)
+        if flush is not None:
+            flush(_FLUSH_MS)
 
     @never_fails
     def end_lost(
@@ -225,6 +264,8 @@ class RunSpan:
         "_thread",
         "_tracer",
         "_tries",
+        "_waits",
+        "pending",
     )
 
     def __init__(
@@ -254,6 +295,16 @@ class RunSpan:
         self._thread: Thread | None = None
         if course is not None:
             self._tries, self._ran_ns = course.attempts, course.ran_ns
+        self._waits: list[tuple[str, int]] | None = None
+        """What it waits for, and since when; None if no reason is known."""
+        self.pending: Timer | None = None
+        """The timer that shows that the run has not ended; None for runs that are not shown."""
+
+    @property
+    def is_exported(self) -> bool:
+        """True if the span is sampled and has not ended."""
+        ids = self._record.trace_ids
+        return ids is not None and bool(ids[2] & _SAMPLED) and self._span.is_recording()
 
     def attempt(self, number: int, time_ns: int) -> None:
         """Record that an attempt began."""
@@ -277,6 +328,31 @@ class RunSpan:
         if self._attempt == 1:
             waited = {names.WAITED: (end_ns - begin_ns) / 1e9}
             _put_event(self._span, names.RUNNING_EVENT, waited, end_ns)
+        if self._waits is not None:
+            self._show_waits(begin_ns, end_ns)
+            self._waits = None
+
+    def _show_waits(self, begin_ns: int, end_ns: int) -> None:
+        """Show what the run waited for between two times."""
+        for wait in shown_waits(begin_ns, end_ns, self._waits or ()):
+            reason = {names.WAIT_REASON: wait.reason}
+            self._start_own("waiting", wait.begin_ns, reason).end(wait.end_ns)
+
+    @never_fails
+    def waits_for(self, reason: str, time_ns: int) -> None:
+        """Record that the run has waited for something since a time."""
+        if self._waits is None:
+            self._waits = []
+        self._waits.append((reason, time_ns))
+
+    def show_pending(self) -> None:
+        """Export a span that shows that the run has begun."""
+        record = self._record
+        flow = record if record.is_flow else self._flow
+        attributes = {**names.run_attributes(record, flow), names.PENDING: True}
+        self._start_child("started", self._created_ns, attributes).end(
+            self._created_ns + _MOMENT_NS
+        )
 
     def _begin_attempt(self, number: int, time_ns: int) -> None:
         if self._current is not self._span:
@@ -305,12 +381,14 @@ class RunSpan:
         span.end(time_ns)
 
     @never_fails
-    def link(self, traceparent: str, run_id: str, input_name: str) -> None:
+    def link(self, traceparent: str, run_id: str, input_name: str, count: int = 0) -> None:
         """Link the span of a run whose result this run takes as an input."""
         if traceparent:
             put = getattr(self._span, "put_link", self._span.add_link)
-            context = span_context(traceparent)
-            put(context, {names.INPUT_NAME: input_name, names.RUN_ID: run_id})
+            attributes: dict[str, Any] = {names.INPUT_NAME: input_name, names.RUN_ID: run_id}
+            if count:
+                attributes[names.INPUT_COUNT] = count
+            put(span_context(traceparent), attributes)
 
     @never_fails
     def named(self, name: str) -> None:
@@ -332,6 +410,7 @@ class RunSpan:
             {names.DELAY: delay_s, names.ATTEMPT: self._attempt + 1},
             time_ns,
         )
+        self.waits_for(waits.RETRY, time_ns)
 
     @never_fails
     def made_artifact(self, artifact_id: str, kind: str, key: str, time_ns: int) -> None:
@@ -382,6 +461,10 @@ class RunSpan:
         try:
             if self._started_ns is not None:
                 self._stop(time_ns)
+            elif self._waits is not None:
+                self._show_waits(self._idle_ns, time_ns)  # and then ended without an attempt
+            if self.pending is not None:
+                self.pending.cancel()
             span = self._span
             if type(span) is FastRunSpan:
                 span.outcome = state_type, state_name, self._tries, self._ran_ns
@@ -439,7 +522,11 @@ class RunSpan:
         # The run's span has ended, so nothing can be added to it.
         span = self._start_child("rollback", time_ns, {names.STATE_NAME: "RolledBack"})
         _add_named_event(span, "RolledBack", message, time_ns)
-        span.end(time_ns)
+        span.end(time_ns + _MOMENT_NS)
+
+    def put(self, attributes: Mapping[str, Any]) -> None:
+        """Set attributes of flowspan's own on the span of the run."""
+        _put(self._span, attributes)
 
     def _start_attempt(self, number: int, start_ns: int) -> Span:
         span_id = attempt_span_id(self._record.id, number)
@@ -449,6 +536,11 @@ class RunSpan:
         self, what: str, start_ns: int, attributes: dict[str, Any], span_id: int | None = None
     ) -> Span:
         name = f"{self._record.function_name} {what}"
+        return self._start_own(name, start_ns, attributes, span_id)
+
+    def _start_own(
+        self, name: str, start_ns: int, attributes: dict[str, Any], span_id: int | None = None
+    ) -> Span:
         context = trace.set_span_in_context(self._span, otel_context.Context())
         if isinstance(self._tracer, FastTracer):
             child = self._tracer.start_own(name, context, attributes, start_ns, span_id)
@@ -465,23 +557,6 @@ class RunSpan:
         )
 
 
-def attempt_span_id(run_id: str, number: int) -> int | None:
-    """Return the id of an attempt's span, which the service derives too if this process dies.
-
-    Args:
-        run_id: The id of the run.
-        number: The number of the attempt, 1 for the first.
-
-    Returns:
-        The id; None if the id of the run is no UUID, which no service accepts.
-    """
-    try:
-        data = bytes.fromhex(run_id.replace("-", ""))
-    except ValueError:
-        return None
-    return int.from_bytes(sha256(data + number.to_bytes(4, "big")).digest()[:8], "big")
-
-
 def _is_unused(span: Any) -> bool:
     """Return True for a fast span to which nothing refers."""
     return type(span) is FastSpan and not span.is_used
@@ -493,7 +568,7 @@ def _bare_context(span: Any) -> SpanContext:
     return context
 
 
-def _put(span: Any, attributes: dict[str, Any]) -> None:
+def _put(span: Any, attributes: Mapping[str, Any]) -> None:
     """Set attributes of flowspan's own, which a fast span takes without a check."""
     getattr(span, "put", span.set_attributes)(attributes)
 

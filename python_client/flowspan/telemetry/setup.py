@@ -77,7 +77,7 @@ def decide(
         provider = installed_provider(environ)
         if provider is not None:
             _leave_early()
-            return Decision(_tracer(provider, environ), is_final=True)
+            return Decision(_tracer(provider, config, environ), is_final=True)
         return _own(config, service_endpoint, wait_s, environ)
     except Exception as error:
         logger.warning("Tracing is off: %s", error, exc_info=logger.isEnabledFor(logging.DEBUG))
@@ -181,7 +181,7 @@ def _own(
 
     provider = install_provider(exporters, target, environ)
     _leave_early()
-    return Decision(_tracer(provider, environ), is_final=True)
+    return Decision(_tracer(provider, config, environ), is_final=True)
 
 
 def _target_of(config: Config, told: OtlpTarget | None, environ: Mapping[str, str]) -> Target:
@@ -224,11 +224,14 @@ def _with_scheme(url: str) -> str:
     return url if "://" in url else f"http://{url}"
 
 
-def _tracer(provider: TracerProvider, environ: Mapping[str, str]) -> SpanTracer:
+def _tracer(provider: TracerProvider, config: Config, environ: Mapping[str, str]) -> SpanTracer:
+    from flowspan.telemetry.parameters import shown_parameters  # noqa: PLC0415 - start-up cost
     from flowspan.telemetry.run_span import SCOPE_NAME, SpanTracer  # noqa: PLC0415 - start-up cost
 
     tracer = provider.get_tracer(SCOPE_NAME, __version__)
-    return SpanTracer(tracer, environ=environ)
+    return SpanTracer(
+        tracer, environ=environ, provider=provider, parameters=shown_parameters(config)
+    )
 
 
 def _is_off(config: Config, environ: Mapping[str, str]) -> bool:

@@ -6,6 +6,7 @@ Upstream runs are reported with the run, and its span, if it has one, links to t
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from flowspan.core.span import RunSpan
 
 _logger = logging.getLogger("flowspan.inputs")
+
+MAX_LINKS = 10
+"""Maximum number of links of a span for one parameter."""
 
 
 class Mapped(NamedTuple):
@@ -102,10 +106,30 @@ def link_inputs(span: RunSpan, inputs: tuple[RunInput, ...], map_number: int | N
     try:
         if map_number is not None:
             span.mapped(map_number)
-        for each in inputs:
-            span.link(each.traceparent, each.run_id, each.parameter)
+        for each, count in _linked(inputs):
+            span.link(each.traceparent, each.run_id, each.parameter, count)
     except Exception:  # an error of tracing must not end the run
         _logger.debug("Could not link a span to its inputs.", exc_info=True)
+
+
+def _linked(inputs: tuple[RunInput, ...]) -> Iterator[tuple[RunInput, int]]:
+    """Yield the inputs to link to, each with the number of inputs that the link stands for.
+
+    The number is 0 for a link of its own. A parameter with many inputs gets one link, to the first
+    of them that has a span: a thousand links to one `reduce` say less than a link and a number.
+    """
+    if len(inputs) <= MAX_LINKS:
+        yield from ((each, 0) for each in inputs)
+        return
+    counts = Counter(each.parameter for each in inputs)
+    linked: set[str] = set()
+    for each in inputs:
+        count = counts[each.parameter]
+        if count <= MAX_LINKS:
+            yield each, 0
+        elif each.traceparent and each.parameter not in linked:
+            linked.add(each.parameter)
+            yield each, count
 
 
 def preview_of(

@@ -9,11 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flowspan import telemetry
+from flowspan.core import waits
 from flowspan.core.definition import TaskDefinition
 from flowspan.core.failures import CARRIED_TRACE, summary, trace_text
 from flowspan.core.pickling import EditedError
 from flowspan.core.run import current_run
+from flowspan.core.stages import Stage, add_last_stage
 from flowspan.core.stand_in import is_stand_in
+from flowspan.core.steps import CallBlocking
 from flowspan.drivers.calls.attempt import timed_out
 from flowspan.drivers.calls.start import current_tags
 from flowspan.drivers.process import process_of
@@ -29,7 +32,10 @@ from flowspan.logging.capture import note
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flowspan.core.engine import EngineIO
     from flowspan.core.run import Run
+    from flowspan.core.states import State
+    from flowspan.core.steps import Steps
     from flowspan.drivers.processes.worker_handle import Answer, WorkerHandle
     from flowspan.drivers.task_runners.protocol import SubmittedTask
 
@@ -139,13 +145,54 @@ class RemoteCall:
 
     Attributes:
         keeps_deadline: True, as it enforces the run's timeout itself.
+        is_reserved: True, as a worker must be reserved for each attempt before it begins: see
+            `attach`.
     """
 
     keeps_deadline = True
+    is_reserved = True
 
     def __init__(self, runner: RunningProcesses, task: TaskDefinition) -> None:
         self._runner = runner
         self._task = task
+        self._worker: WorkerHandle | None = None
+        """The worker that is reserved for the next call."""
+        self._problem: BaseException | None = None
+        """The reason why none could be reserved; the next call raises it."""
+
+    def attach(self, run: Run) -> None:
+        """Make the run reserve a worker for each attempt, before it enters Running.
+
+        The start of a worker process takes about a second, in which the function does not run.
+
+        Args:
+            run: The run whose function this is.
+        """
+        run.remote = self
+        add_last_stage(run, _RESERVING)
+
+    def reserve(self, run: Run) -> None:
+        """Reserve a worker for the next call; wait for its start. An error is raised by the call.
+
+        Args:
+            run: The run.
+        """
+        if run.scope.cancelled or (self._worker is not None and self._worker.is_alive()):
+            return
+        self.release()
+        self._problem = None
+        if run.span is not None:
+            run.span.waits_for(waits.PROCESS, process_of(run).now_ns())
+        try:
+            self._worker = self._runner.workers.take(process_of(run))
+        except Exception as error:  # noqa: BLE001 - the attempt fails with it
+            self._problem = error
+
+    def release(self) -> None:
+        """Give back a worker that was reserved and not needed."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            self._runner.workers.give_back(worker)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function with these arguments in a worker.
@@ -173,7 +220,12 @@ class RemoteCall:
 
     def _outcome(self, run: Run, who: str, fn: bytes, payload: bytes) -> tuple[bool, Any]:
         run.scope.check()
-        worker = self._runner.workers.take(process_of(run))
+        problem, self._problem = self._problem, None
+        if problem is not None:
+            raise problem
+        worker, self._worker = self._worker, None
+        if worker is None:
+            worker = self._runner.workers.take(process_of(run))
         try:
             answer = self._call(worker, run, fn, payload)
         finally:
@@ -203,6 +255,26 @@ class RemoteCall:
         if not answer.is_error:  # otherwise the initializer may have raised
             worker.is_initialized = True
         return answer
+
+
+class _Reserving(Stage):
+    """Reserves a worker process for each attempt of a run; see `RemoteCall.attach`."""
+
+    def before_run(self, run: Run, _io: EngineIO) -> Steps[None]:
+        yield CallBlocking(run.remote.reserve, (run,))
+
+    def before_retry(self, run: Run, _io: EngineIO) -> Steps[None]:
+        yield CallBlocking(run.remote.reserve, (run,))
+
+    def after_end(self, run: Run, _io: EngineIO, _state: State) -> Steps[None]:
+        yield CallBlocking(self.broken_off, (run,))
+
+    def broken_off(self, run: Run) -> None:
+        run.remote.release()
+        run.remote = None  # ended runs do not keep the task runner
+
+
+_RESERVING = _Reserving()
 
 
 def _late(run: Run, answer: Answer, worker: WorkerHandle) -> BaseException:

@@ -21,6 +21,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flowspan import clock, telemetry
+from flowspan.connection.program import set_service_name
 from flowspan.core import stand_in
 from flowspan.core.keys.qualified_names import set_program_name
 from flowspan.core.result_options import ResultPolicy
@@ -71,10 +72,11 @@ def main(connection: Connection) -> None:
     """
     # The parent handles Ctrl-C.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _, _path, (argv, program), number, config, offset_ns, otlp_endpoint = connection.recv()
+    _, _path, program, number, config, offset_ns, otlp_endpoint = connection.recv()
     clock.follow(offset_ns)
-    sys.argv[:] = argv
-    set_program_name(program)  # for cache keys: objects of `__main__` were pickled by value
+    sys.argv[:], program_name, service_name = program
+    set_program_name(program_name)  # for cache keys: `__main__`'s objects were pickled by value
+    set_service_name(service_name)
     telemetry.configure(config, service_endpoint=lambda _timeout_s: otlp_endpoint)
     telemetry.load()
     worker = Worker(connection, number)

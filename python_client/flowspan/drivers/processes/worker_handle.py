@@ -13,6 +13,7 @@ from multiprocessing import Pipe
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowspan import clock, config, telemetry
+from flowspan.connection.process_resource import service_name_for_children
 from flowspan.core.keys.qualified_names import program_name
 from flowspan.core.states import CANCELLED, CRASHED
 from flowspan.drivers.processes import pipe_messages as messages
@@ -199,7 +200,7 @@ class WorkerHandle:
             # used: it leaves a BytesIO with a view of it in the traceback of an error, and
             # garbage-collecting them may warn.
             self._connection.send_bytes(pickle.dumps(list(sys.path)))
-            program = list(sys.argv), program_name()
+            program = list(sys.argv), program_name(), service_name_for_children(os.environ)
             setup = (messages.SETUP, None, program, number, settings)
             self._connection.send_bytes(
                 pickle.dumps((*setup, clock.offset_ns(), telemetry.told_endpoint()))

@@ -7,6 +7,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
+from flowspan.core import waits
 from flowspan.core.engine import announce, never_run
 from flowspan.core.provenance import any_known
 from flowspan.core.run import current_run
@@ -118,6 +119,7 @@ class SubmittedRun:
         "is_announced",
         "kwargs",
         "process",
+        "ready_ns",
         "run",
         "submitted",
         "task",
@@ -149,6 +151,8 @@ class SubmittedRun:
         # The thread that takes the ticket runs the task; removing it from the list is atomic.
         self.ticket = [None]
         self.has_begun = False
+        # The time when its upstream runs had ended; 0 while it waits for them.
+        self.ready_ns = run.created_ns
         # If its name is computed from results of upstream runs, it is announced later.
         self.is_announced = True
         submitted.expect()
@@ -164,6 +168,7 @@ class SubmittedRun:
             self.ready()
             return
         self.future.needs = missing
+        self.ready_ns = 0
         try:
             check_needs(self.run, self.future.needs)
         except SelfDependency as error:
@@ -209,6 +214,8 @@ class SubmittedRun:
         """Hand the run to the task runner."""
         if not self.ticket:  # it was cancelled
             return
+        if not self.ready_ns:
+            self.ready_ns = self.process.now_ns()
         submitted = self.submitted
         if self.task.is_async and submitted.function_for is None:
             submitted.coroutines.start_async(self._run_async, self.context, self._ensure_finished)
@@ -276,7 +283,9 @@ class SubmittedRun:
         try:
             error = self._prepare()
             function_for = self.submitted.function_for
-            fn = self.task.fn if function_for is None else function_for(self.task)
+            fn: Any = self.task.fn if function_for is None else function_for(self.task)
+            if getattr(type(fn), "is_reserved", False):
+                fn.attach(self.run)
             state = sync.drive(self.process, self.run, fn, self.args, self.kwargs, error)
         except BaseException as error:  # noqa: BLE001 - the future must be completed
             state = self._broken_off(error)
@@ -327,6 +336,7 @@ class SubmittedRun:
     def _prepare(self) -> BaseException | None:
         """Resolve the arguments; return an error if the function must not be called."""
         self.future.started = True
+        self._record_waits()
         try:
             self.run.scope.check()
         except (CancelRun, DeadlinePassed) as stop:
@@ -343,7 +353,25 @@ class SubmittedRun:
                 self._announce()
         return self.run.begin_error if error is None else error
 
+    def _record_waits(self) -> None:
+        """Record in the span what the run has waited for, before its code begins."""
+        run = self.run
+        if run.span is None:
+            return
+        if not self.ready_ns:
+            run.span.waits_for(waits.INPUT, run.created_ns)
+            return
+        if self.ready_ns > run.created_ns:
+            run.span.waits_for(waits.INPUT, run.created_ns)
+        is_called_here = self.submitted.function_for is None
+        run.span.waits_for(waits.THREAD if is_called_here else waits.PROCESS, self.ready_ns)
+        if run.stages.before_run or self.upstream is not None:
+            # Reading results may take a while.
+            run.span.waits_for(waits.NOTHING, self.process.now_ns())
+
     def _never_run(self, error: BaseException) -> State:
+        if not self.future.started:
+            self._record_waits()
         self._announce()
         return never_run(self.run, self.process, error)
 

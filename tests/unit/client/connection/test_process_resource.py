@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from flowspan.connection.process_resource import process_resource
+from flowspan.connection import program
+from flowspan.connection.process_resource import process_resource, service_name_for_children
 from flowspan.core import limits
+
+HERE = {
+    "service.name": "etl",
+    "host.name": os.uname().nodename,
+    "process.pid": str(os.getpid()),
+}
+
+
+@pytest.fixture(autouse=True)
+def _program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "_of_parent", "etl")
 
 
 @pytest.fixture
@@ -27,16 +40,36 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.mark.usefixtures("provider")
 def test_without_a_provider_it_is_that_of_flowspans_own() -> None:
-    assert process_resource({}) == {"service.name": "flowspan"}
-    assert process_resource({"OTEL_SERVICE_NAME": "etl"}) == {"service.name": "etl"}
+    assert process_resource({}) == HERE
+    assert process_resource({"OTEL_SERVICE_NAME": "shop"}) == {**HERE, "service.name": "shop"}
     given = "service.name=named,deployment.environment=a%20b, host.name = h ,nonsense,=x"
     assert process_resource({"OTEL_RESOURCE_ATTRIBUTES": given}) == {
         "service.name": "named",
         "deployment.environment": "a b",
         "host.name": "h",
+        "process.pid": str(os.getpid()),
     }
-    both = {"OTEL_RESOURCE_ATTRIBUTES": given, "OTEL_SERVICE_NAME": "etl"}
-    assert process_resource(both)["service.name"] == "etl"
+    both = {"OTEL_RESOURCE_ATTRIBUTES": given, "OTEL_SERVICE_NAME": "shop"}
+    assert process_resource(both)["service.name"] == "shop"
+    given = "process.pid=7"
+    assert process_resource({"OTEL_RESOURCE_ATTRIBUTES": given})["process.pid"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "name"),
+    [
+        ({"service.name": "mine"}, "mine"),
+        ({"service.name": "unknown_service:python"}, "etl"),
+        ({"other": "x"}, "etl"),
+        (None, "etl"),
+    ],
+)
+def test_the_name_that_worker_processes_get(provider: Any, attributes: Any, name: str) -> None:
+    provider(attributes)
+    assert service_name_for_children({}) == name
+    assert service_name_for_children({"OTEL_SERVICE_NAME": "shop"}) == (
+        "mine" if name == "mine" else "shop" if attributes is None else "etl"
+    )
 
 
 def test_the_resource_of_the_provider(provider: Any) -> None:
@@ -63,7 +96,7 @@ def test_the_resource_of_the_provider(provider: Any) -> None:
 @pytest.mark.parametrize("attributes", [None, {}, "text"])
 def test_a_provider_without_a_resource(provider: Any, attributes: Any) -> None:
     provider(attributes)
-    assert process_resource({}) == {"service.name": "flowspan"}
+    assert process_resource({}) == HERE
 
 
 def test_a_provider_that_fails(provider: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +107,7 @@ def test_a_provider_that_fails(provider: Any, monkeypatch: pytest.MonkeyPatch) -
 
     module = SimpleNamespace(get_tracer_provider=fail)
     monkeypatch.setitem(sys.modules, "opentelemetry.trace", module)
-    assert process_resource({}) == {"service.name": "flowspan"}
+    assert process_resource({}) == HERE
 
 
 def test_it_keeps_the_limits_of_hello(provider: Any) -> None:

@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, Sampler, Samp
 from opentelemetry.trace import StatusCode, TraceState
 from tests.support.traced_runs import S, Traced, make_definition, make_record, sample
 
+from flowspan.core import waits
 from flowspan.core.states import StateType
 from flowspan.exceptions import CancelRun, RunTimeout
 from flowspan.telemetry.run_span import SpanTracer
@@ -230,6 +231,82 @@ def test_limit_6_waits_are_events(traced: Traced) -> None:
     ]
 
 
+MS = 1_000_000
+
+
+def waiting(traced: Traced) -> list[tuple[int, int, str | None]]:
+    """Return the begin and the end of each waiting span, in ms, and its reason."""
+    return [
+        (
+            (span.start_time or 0) // MS,
+            (span.end_time or 0) // MS,
+            (span.attributes or {}).get("flowspan.wait.reason"),
+        )
+        for span in traced.exporter.get_finished_spans()
+        if span.name == "waiting"
+    ]
+
+
+def test_each_wait_has_a_span_with_its_reason(traced: Traced) -> None:
+    span, _ = traced.start()
+    span.waits_for(waits.INPUT, 0)
+    span.waits_for(waits.THREAD, 30 * MS)
+    span.waits_for(waits.NOTHING, 45 * MS)
+    span.attempt(1, 54 * MS)
+    span.attempt_failed(None, "", 60 * MS)
+    span.awaiting_retry(0.1, 60 * MS)
+    span.waits_for(waits.PROCESS, 160 * MS)
+    span.attempt(2, 180 * MS)
+    span.end(COMPLETED, "Completed", "", None, 200 * MS)
+
+    assert waiting(traced) == [
+        (0, 30, "input"),
+        (30, 45, "thread"),
+        (60, 160, "retry"),
+        (160, 180, "process"),
+    ]
+    run = traced.spans["fetch"]
+    for each in traced.exporter.get_finished_spans():
+        if each.name == "waiting":
+            assert each.parent.span_id == run.context.span_id
+            assert each.kind is trace.SpanKind.INTERNAL
+            assert each.status.status_code is StatusCode.UNSET
+
+
+def test_a_wait_without_a_reason_has_no_span(traced: Traced) -> None:
+    span, _ = traced.start()
+    span.attempt(1, 10 * MS)
+    span.end(COMPLETED, "Completed", "", None, 20 * MS)
+    assert waiting(traced) == []
+    assert event_names(traced.spans["fetch"]) == ["flowspan.running"]
+
+
+def test_a_wait_of_less_than_ten_milliseconds_has_no_span(traced: Traced) -> None:
+    span, _ = traced.start()
+    span.waits_for(waits.INPUT, 0)
+    span.waits_for(waits.THREAD, 10 * MS - 1)
+    span.attempt(1, 19 * MS)
+    span.end(COMPLETED, "Completed", "", None, 100 * MS)
+    assert waiting(traced) == []
+    assert event_names(traced.spans["fetch"]) == ["flowspan.running"]
+
+
+@pytest.mark.parametrize("state", ["NotReady", "Cancelled"])
+def test_a_run_that_ends_while_it_waits_shows_that(traced: Traced, state: str) -> None:
+    span, _ = traced.start()
+    span.waits_for(waits.INPUT, 0)
+    span.end(CANCELLED, state, "", None, 50 * MS)
+    assert waiting(traced) == [(0, 50, "input")]
+
+
+def test_looking_up_a_result_is_no_wait(traced: Traced) -> None:
+    span, _ = traced.start()
+    span.waits_for(waits.LOCK, 5 * MS)
+    span.waits_for(waits.NOTHING, 25 * MS)
+    span.end(COMPLETED, "Cached", "", None, 90 * MS)
+    assert waiting(traced) == [(5, 25, "lock")]
+
+
 def test_artifacts_are_events(traced: Traced) -> None:
     span, _ = traced.start(at=10)
     span.attempt(1, 10 * S)
@@ -311,8 +388,9 @@ def test_cancelled_while_waiting_for_a_retry(traced: Traced) -> None:
     span.awaiting_retry(60.0, 1 * S)
     span.end(CANCELLED, "Cancelled", "", CancelRun(""), 2 * S)
 
-    attempt, run = traced.exporter.get_finished_spans()
+    attempt, waiting, run = traced.exporter.get_finished_spans()
     assert attempt.name == "fetch attempt"
+    assert (waiting.name, waiting.start_time, waiting.end_time) == ("waiting", 1 * S, 2 * S)
     assert attempt.attributes["error.type"] == "ValueError"
     assert run.attributes["flowspan.attempts"] == 1
     assert run.status.status_code is StatusCode.UNSET
@@ -348,7 +426,7 @@ def test_a_run_that_is_rolled_back_later_has_a_child_for_that(traced: Traced) ->
     run, rollback = traced.spans["book"], traced.spans["book rollback"]
     assert run.end_time == 1 * S
     assert rollback.parent.span_id == run.context.span_id
-    assert (rollback.start_time, rollback.end_time) == (3 * S, 3 * S)
+    assert (rollback.start_time, rollback.end_time) == (3 * S, 3 * S + 1)
     assert rollback.attributes["flowspan.state.name"] == "RolledBack"
     assert event_names(rollback) == ["flowspan.rolled_back"]
     assert rollback.status.status_code is StatusCode.UNSET

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,14 @@ from opentelemetry.util._once import Once
 
 from flowspan import telemetry
 from flowspan.config import Config
+from flowspan.connection import program
 from flowspan.connection.otlp_target import OtlpTarget
+from flowspan.connection.process_resource import process_resource
 from flowspan.core.definition import Definition
 from flowspan.core.events import RunRecord
 from flowspan.telemetry import provider as provider_module
 from flowspan.telemetry.fast_tracer import FastTracer
+from flowspan.telemetry.provider import process_resource_of
 from flowspan.telemetry.setup import decide
 
 if TYPE_CHECKING:
@@ -212,7 +216,7 @@ def test_a_bad_variable_is_one_warning_and_no_failure(
 @pytest.mark.parametrize(
     ("environ", "name"),
     [
-        ({}, "flowspan"),
+        ({}, "etl"),
         ({"OTEL_SERVICE_NAME": "shop"}, "shop"),
         ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=shop,team=a"}, "shop"),
     ],
@@ -224,12 +228,39 @@ def test_the_name_of_the_service(
     environ: dict[str, str],
     name: str,
 ) -> None:
+    monkeypatch.setattr(program, "_of_parent", "etl")
     for variable, text in environ.items():
         monkeypatch.setenv(variable, text)
     tracer, _ = decide(config(tmp_path, otlp_endpoint=ENDPOINT), silent)
     assert tracer is not None
     assert isinstance(tracer._tracer, FastTracer)
-    assert tracer._tracer.provider.resource.attributes["service.name"] == name
+    attributes = tracer._tracer.provider.resource.attributes
+    assert attributes["service.name"] == name
+    assert attributes["process.pid"] == os.getpid()
+    assert attributes["host.name"] == os.uname().nodename
+    # The service gets the same resource, for the spans that it exports.
+    told = process_resource(os.environ)
+    assert {key: str(value) for key, value in attributes.items()} == told
+
+
+def test_the_environment_names_host_and_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "host.name=h,process.pid=7")
+    attributes = process_resource_of(os.environ).attributes
+    assert (attributes["host.name"], attributes["process.pid"]) == ("h", "7")
+
+
+def test_a_forked_child_has_its_own_process_id() -> None:
+    resource = process_resource_of({})
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writing, str(resource.attributes["process.pid"]).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        assert int(pipe.read()) == child
+    assert resource.attributes["process.pid"] == os.getpid()
 
 
 def record(parent: str | None = None) -> RunRecord:

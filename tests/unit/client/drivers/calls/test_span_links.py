@@ -124,6 +124,25 @@ def test_submitted_tasks_link_to_what_they_wait_for(spans: Spans) -> None:
     assert spans.links("load-0") == []
 
 
+def test_a_parameter_with_many_inputs_has_one_link_and_their_number(spans: Spans) -> None:
+    @flow
+    def days() -> None:
+        few = load.map(list(range(10)))
+        many = load.map(list(range(11)))
+        total.submit(few, weight=many, wait_for=[*many, few[0]]).result()
+
+    days()
+    links = [(dict(link.attributes), link.context.span_id) for link in spans.one("total-0").links]
+    counts = [each.get("flowspan.input.count") for each, _ in links]
+    names = [each["flowspan.input.name"] for each, _ in links]
+    assert names == ["first"] * 10 + ["weight", "wait_for"]
+    assert counts == [None] * 10 + [11, 12]
+    first = spans.one("load-10")
+    for attributes, span_id in links[-2:]:
+        assert span_id == first.context.span_id
+        assert attributes["flowspan.run.id"] == first.attributes["flowspan.run.id"]
+
+
 def test_called_tasks_and_flows_link_to_futures_and_states(spans: Spans) -> None:
     @flow(flow_run_name="inner")
     def inner(a: int, b: int) -> int:
