@@ -34,7 +34,7 @@ $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
 	echo "    make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.11"; exit 1; }
 endef
 
-.PHONY: help setup lock gen gen-check fmt lint lint-proto types test test-clients test-prefect test-jaeger check \
+.PHONY: help setup lock gen gen-check fmt lint lint-proto types test test-clients test-prefect test-instrumented test-jaeger check \
 	demo serve soak bench bench-peers bench-clients client-go client-java client-typescript release-proto clean
 
 help: ## List the targets
@@ -63,13 +63,17 @@ $(GEN_INSTALLED): Makefile
 	$(GEN_VENV)/bin/python -m pip install $(PIP_FLAGS) grpcio-tools==$(GRPCIO_TOOLS)
 	@touch $@
 
-lock: $(INSTALLED) ## Resolve the development requirements, and the oldest supported ones (*.lock)
+lock: $(INSTALLED) ## Resolve the requirements of development, of tests, and the oldest ones (*.lock)
 	@$(BIN)/python -m pip install $(PIP_FLAGS) uv
 	$(BIN)/uv pip compile pyproject.toml --extra postgres --extra migrate --group dev --universal \
 		--python-version 3.11 --no-header --no-annotate --upgrade --quiet \
 		--output-file requirements-dev.lock
 	$(BIN)/uv pip compile pyproject.toml --extra postgres --extra migrate --resolution lowest-direct \
 		--python-version 3.11 --no-header --no-annotate --quiet --output-file requirements-oldest.lock
+	@cp requirements-dev.lock requirements-instrumented.lock # the same releases, where they fit
+	$(BIN)/uv pip compile pyproject.toml requirements-instrumented.in --extra postgres --extra migrate \
+		--group dev --universal --python-version 3.11 --no-header --no-annotate --quiet \
+		--output-file requirements-instrumented.lock
 
 gen: $(GEN_INSTALLED) ## Generate the stubs and the OpenAPI document from proto/
 	@proto/generate.sh $(GEN_VENV)/bin/python .build/gen
@@ -116,6 +120,10 @@ test-clients: $(INSTALLED) ## Run the conformance tests of the clients in all la
 test-prefect: ## Run tests/migrating on the real Prefect: 3.8.8 and the newest
 	@scripts/test-prefect.sh "$(PYTHON)" 3.8.8 "prefect==3.8.8" "fastapi==0.140.0" -- $(ARGS)
 	@scripts/test-prefect.sh "$(PYTHON)" newest "prefect>=3.9" -- $(ARGS)
+
+# In an environment of its own: instrumentations need older releases of some packages.
+test-instrumented: ## Run tests/instrumented: programs and services under opentelemetry-instrument
+	@scripts/test-instrumented.sh "$(PYTHON)" $(ARGS)
 
 test-jaeger: $(INSTALLED) ## Run the tests with a real Jaeger (found, or built with Go in minutes)
 	@scripts/build-jaeger.sh > /dev/null || test $$? -eq 3 # 3: neither Jaeger nor Go, so the tests are skipped

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tests.support.child_processes import dying_with_us
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 TIMEOUT_S = 120.0
 SETTLING_S = 2.0
@@ -30,6 +30,7 @@ class FlowProcess:
         home: Its FLOWSPAN_HOME.
         address: Its FLOWSPAN_ADDRESS; if None, it starts a local service.
         env: Further environment variables.
+        launcher: Arguments between Python and the program.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class FlowProcess:
         home: Path,
         address: str | None = None,
         env: Mapping[str, str] | None = None,
+        launcher: Sequence[str] = (),
     ) -> None:
         home.mkdir(parents=True, exist_ok=True)
         variables = {**os.environ, "FLOWSPAN_HOME": str(home), "PYTHONUNBUFFERED": "1"}
@@ -49,7 +51,7 @@ class FlowProcess:
         self.lines: list[str] = []
         self._errors: list[str] = []
         self.process = subprocess.Popen(
-            [*dying_with_us(), sys.executable, str(script)],
+            [*dying_with_us(), sys.executable, *launcher, str(script)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -170,8 +172,9 @@ def run_code(
     home: Path,
     address: str | None = None,
     env: Mapping[str, str] | None = None,
+    launcher: Sequence[str] = (),
     expected_code: int | None = 0,
 ) -> str:
     """Run a program to its end; return its output (see FlowProcess)."""
-    with FlowProcess(code, home=home, address=address, env=env) as process:
+    with FlowProcess(code, home=home, address=address, env=env, launcher=launcher) as process:
         return process.finish(expected_code=expected_code)

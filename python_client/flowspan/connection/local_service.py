@@ -14,12 +14,12 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from flowspan import clock
 from flowspan.connection.access import Access
 from flowspan.connection.address import is_reachable, parse_address
-from flowspan.connection.service_environment import service_environment
+from flowspan.connection.service_environment import service_environment, without_debugger
 from flowspan.exceptions import ConfigError, LocalServiceError
 from flowspan.private_files import open_file, own_home
 
@@ -112,20 +112,7 @@ def _start(config: Config) -> Address:
     log_path = config.home / "service.log"
     with os.fdopen(open_file(log_path, os.O_WRONLY | os.O_APPEND), "ab") as log:
         offset = log.tell()
-        process = subprocess.Popen(  # noqa: S603 - the own interpreter and module
-            [
-                *(sys.executable, "-m", "flowspan_service", "--embedded", "--no-tcp"),
-                *("--home", str(config.home)),
-                *("--idle-timeout", f"{config.local_idle_timeout_s:g}"),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-            close_fds=True,
-            start_new_session=True,
-            cwd=config.home,
-            env=service_environment(os.environ),
-        )
+        process = _spawn(config, log)
     deadline = clock.monotonic() + START_TIMEOUT_S
     while clock.monotonic() < deadline:
         address = find_local_service(config.home)
@@ -143,6 +130,25 @@ def _start(config: Config) -> Address:
     raise LocalServiceError(
         _failure(f"was not ready after {START_TIMEOUT_S:g} s", log_path, offset)
     )
+
+
+def _spawn(config: Config, log: BinaryIO) -> subprocess.Popen[bytes]:
+    """Start the process of the service, in its home and a session of its own."""
+    with without_debugger():
+        return subprocess.Popen(  # noqa: S603 - the own interpreter and module
+            [
+                *(sys.executable, "-m", "flowspan_service", "--embedded", "--no-tcp"),
+                *("--home", str(config.home)),
+                *("--idle-timeout", f"{config.local_idle_timeout_s:g}"),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            close_fds=True,
+            start_new_session=True,
+            cwd=config.home,
+            env=service_environment(os.environ),
+        )
 
 
 def _reap() -> None:

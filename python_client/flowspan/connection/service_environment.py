@@ -1,4 +1,4 @@
-"""The environment of the local service that a program starts.
+"""The surroundings of the local service that a program starts.
 
 The service outlives its starter and serves other programs, so it must not run under what watches or
 changes its starter alone. Such tools change how Python starts, in every child process that inherits
@@ -8,6 +8,8 @@ the environment:
   into PYTHONPATH.
 - coverage and autowrapt install a `.pth` file, which acts if a variable is set.
 - PYTHONINSPECT and PYTHONSTARTUP concern a session at a terminal.
+- Debuggers of the pydevd family (debugpy in VS Code, PyCharm) rewrite the command of each Python
+  that the program starts.
 
 Worker processes and other children of the program inherit all of these: they belong to the program.
 """
@@ -15,13 +17,16 @@ Worker processes and other children of the program inherit all of these: they be
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowspan.core.run_context import VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
 _OF_THE_RUN = frozenset({VARIABLE, "TRACEPARENT", "TRACESTATE"})
 _OF_TOOLS = frozenset(
@@ -54,6 +59,14 @@ def service_environment(environ: Mapping[str, str]) -> dict[str, str]:
     if kept:
         inherited["PYTHONPATH"] = os.pathsep.join(kept)
     return inherited
+
+
+def without_debugger() -> AbstractContextManager[Any]:
+    """Return a context in which a debugger of this program does not follow into children."""
+    pydevd = sys.modules.get("_pydev_bundle.pydev_monkey")
+    skip = getattr(pydevd, "skip_subprocess_arg_patch", nullcontext)
+    context: AbstractContextManager[Any] = skip()
+    return context
 
 
 def _is_inherited(name: str) -> bool:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from flowspan.connection.service_environment import service_environment
+from flowspan.connection.service_environment import service_environment, without_debugger
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -75,3 +79,29 @@ def test_relative_folders_are_those_of_the_starter(
         str(tmp_path / "lib"),
         str(tmp_path.parent / "x"),
     ]
+
+
+def test_a_debugger_does_not_follow_into_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+
+    @contextmanager
+    def skip() -> Iterator[None]:
+        steps.append("skips")
+        yield
+        steps.append("patches again")
+
+    pydevd = SimpleNamespace(skip_subprocess_arg_patch=skip)
+    monkeypatch.setitem(sys.modules, "_pydev_bundle.pydev_monkey", pydevd)  # type: ignore[arg-type] # a fake
+    with without_debugger():
+        steps.append("start")
+    assert steps == ["skips", "start", "patches again"]
+
+
+@pytest.mark.parametrize("pydevd", [None, SimpleNamespace()])
+def test_no_debugger_is_needed(
+    pydevd: SimpleNamespace | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if pydevd is not None:
+        monkeypatch.setitem(sys.modules, "_pydev_bundle.pydev_monkey", pydevd)  # type: ignore[arg-type] # a fake
+    with without_debugger():
+        pass
