@@ -15,7 +15,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceFlags, TraceState
 
 from flowspan_service.domain.runs import RunKind
-from flowspan_service.domain.states import TERMINAL_TYPES, Cause, StateType
+from flowspan_service.domain.states import StateType
 from flowspan_service.domain.traces import attempt_span_id
 from flowspan_service.loops.span_courses import is_lost
 
@@ -49,20 +49,6 @@ _FAILED = "Failed"
 _NAMED_COMPLETIONS = {"Cached": "flowspan.cached", "RolledBack": "flowspan.rolled_back"}
 _ROLLBACK_NUMBER = 0
 """The number from which the span id of a rollback is derived, as if it was an attempt."""
-
-
-def needs_span(run: Run) -> bool:
-    """Return True if the service must export the span of a run that has just ended.
-
-    This holds for runs whose process fell silent, which cannot export the span, and for runs whose
-    client asks the service for it. Runs that the client did not sample have no span.
-    """
-    trace = run.trace
-    if trace is None or run.state.type not in TERMINAL_TYPES:
-        return False
-    return trace.exported_by_service or (
-        run.cause == Cause.SESSION_LOST and bool(trace.traceparent)
-    )
 
 
 def spans_of(

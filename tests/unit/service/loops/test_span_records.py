@@ -15,8 +15,9 @@ from flowspan_service.api.span_facts import MessageDecoder
 from flowspan_service.domain.runs import Definition, Run, RunDetails, RunKind, TraceContext
 from flowspan_service.domain.span_facts import InputFacts
 from flowspan_service.domain.states import Cause, State, StateType
+from flowspan_service.domain.traces import needs_span
 from flowspan_service.loops.span_courses import course_of
-from flowspan_service.loops.span_records import CAUSE_DEPTH, link_to, needs_span, spans_of
+from flowspan_service.loops.span_records import CAUSE_DEPTH, link_to, spans_of
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
