@@ -149,6 +149,10 @@ class MemoryRunReads(_Reads):
         runs = self.load(list(run_ids))
         return {run.id: run.trace for run in runs if run.trace is not None}
 
+    def function_names(self, run_ids: Iterable[str]) -> dict[str, str]:
+        runs = self.data.runs
+        return {run_id: runs[run_id].function_name for run_id in run_ids if run_id in runs}
+
     def needing_spans(self, *, after: int, since_us: int, limit: int) -> SpanRuns:
         found = []
         for each in self.data.history:

@@ -107,6 +107,10 @@ def is_derived(trace: TraceContext | None) -> bool:
     return trace is not None and not trace.traceparent
 
 
+WAITING_NUMBERS = 1 << 31
+"""The number from which the id of the span of a wait is derived: this, and the attempt after it."""
+
+
 def trace_of(run: TraceNode, find: Callable[[str], TraceNode | None]) -> TraceContext | None:
     """Return the trace context of a run; a derived one with its ids.
 
