@@ -26,6 +26,7 @@ from flowspan_service.loops.open_files import watch_open_files
 from flowspan_service.loops.own_telemetry import exporting_metrics, making_own_spans
 from flowspan_service.loops.reaper import Reaper
 from flowspan_service.loops.span_exporter_lifecycle import exporting_spans
+from flowspan_service.loops.span_receivers import receivers_of
 from flowspan_service.loops.tokens import keep_tokens, note_last_uses
 from flowspan_service.loops.unfinished import finish_unfinished
 from flowspan_service.process.clock import SystemClock
@@ -41,6 +42,8 @@ from flowspan_service.process.standard_streams import complain, log_file
 from flowspan_service.process.tuning import tune_collector
 from flowspan_service.stores import StoreOpenError, open_store, sqlite_path
 from flowspan_service.transports.announcement import announce
+from flowspan_service.transports.listening import is_private
+from flowspan_service.transports.otlp import span_sender
 from flowspan_service.transports.servers import Servers
 
 if TYPE_CHECKING:
@@ -132,8 +135,9 @@ async def _serve(
 async def _telemetry(config: Config, store: Store, backend: Backend) -> AsyncIterator[None]:
     """Export spans and metrics during the block, as far as they are configured."""
     environ, version = os.environ, backend.about.version
+    receivers = receivers_of(config, environ, is_private=is_private(config))
     with (
-        exporting_spans(config, store, backend.clock, environ, MessageDecoder()),
+        exporting_spans(config, store, backend.clock, receivers, MessageDecoder(), span_sender),
         making_own_spans(config, environ, version=version) as own_spans,
     ):
         if own_spans is not None:

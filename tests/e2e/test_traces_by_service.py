@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from tests.support.flow_processes import run_code
 from tests.support.otlp import ERROR, OtlpReceiver, ReceivedSpan
 from tests.support.report_client import ReportStream, created, entered, new_id
@@ -82,8 +83,13 @@ PROGRAM = """
     everything()
 """
 
-ALLOWED_ATTRIBUTES = {"flowspan.map.index", "flowspan.span.synthetic"}
-"""Attributes that only one of both has: the index of a mapped run is not reported."""
+ALLOWED_ATTRIBUTES = {
+    *("flowspan.map.index", "flowspan.span.synthetic"),
+    *("thread.id", "thread.name"),
+}
+"""Attributes that only one of both has: the index of a mapped run and threads are not reported."""
+DURATIONS = {"flowspan.queued_s", "flowspan.run_s"}
+"""The end of an attempt that is retried is reported a moment later."""
 CODE = {"code.function.name", "code.file.path", "code.line.number"}
 """Known to the service only if the client reports it (RunCreated.code)."""
 OF_FAILED_ATTEMPTS = {"error.type"}
@@ -114,7 +120,10 @@ def children(spans: list[ReceivedSpan], of: ReceivedSpan, scope: str) -> list[Re
     own = [
         span
         for span in spans
-        if span.parent_id == of.span_id and not span.run_id and (span.scope == scope)
+        if span.parent_id == of.span_id
+        and not span.run_id
+        and span.scope == scope
+        and span.name != "waiting"  # the clocks of both differ by microseconds around the limit
     ]
     return sorted(own, key=lambda span: span.start_ns)
 
@@ -134,8 +143,11 @@ def check_same(one: ReceivedSpan, other: ReceivedSpan, *, without: set[str]) -> 
     assert one.service_name == other.service_name
     # Reports are in microseconds, spans of the client in nanoseconds.
     assert near(one.start_ns, other.start_ns)
-    of_client = plain(one.attributes, without=without)
-    assert of_client == plain(other.attributes, without=without), one.name
+    of_client = plain(one.attributes, without=without | DURATIONS)
+    assert of_client == plain(other.attributes, without=without | DURATIONS), one.name
+    assert DURATIONS & one.attributes.keys() == DURATIONS & other.attributes.keys()
+    if one.run_id:
+        check_durations(one, other)
     if "error.type" in without:
         return
     assert near(one.end_ns, other.end_ns)
@@ -148,6 +160,15 @@ def check_same(one: ReceivedSpan, other: ReceivedSpan, *, without: set[str]) -> 
         for span in (one, other)
     )
     assert of_client_events == of_service, one.name
+
+
+def check_durations(one: ReceivedSpan, other: ReceivedSpan) -> None:
+    for span in (one, other):
+        length_s = (span.end_ns - span.start_ns) / 1e9
+        assert sum(span.attributes[name] for name in DURATIONS) == pytest.approx(length_s, abs=1e-5)
+    if one.attributes["flowspan.attempts"] <= 1:
+        for name in DURATIONS:
+            assert other.attributes[name] == pytest.approx(one.attributes[name], abs=1e-5), one.name
 
 
 def test_spans_of_the_service_are_those_of_the_client(

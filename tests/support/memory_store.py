@@ -16,6 +16,7 @@ from flowspan_service.app.ports.runs import FoundRuns, RunFilter, RunKey, RunQue
 from flowspan_service.app.ports.transitions import Changes
 from flowspan_service.domain.flows import Flow, flow_id
 from flowspan_service.domain.runs import Run, RunKind, TraceContext, Transition
+from flowspan_service.domain.session_ends import end_of
 from flowspan_service.domain.sessions import Session, SessionStatus, SpanSource
 from flowspan_service.domain.states import Cause
 from flowspan_service.domain.traces import trace_of
@@ -148,6 +149,10 @@ class MemoryRunReads(_Reads):
         runs = self.load(list(run_ids))
         return {run.id: run.trace for run in runs if run.trace is not None}
 
+    def function_names(self, run_ids: Iterable[str]) -> dict[str, str]:
+        runs = self.data.runs
+        return {run_id: runs[run_id].function_name for run_id in run_ids if run_id in runs}
+
     def needing_spans(self, *, after: int, since_us: int, limit: int) -> SpanRuns:
         found = []
         for each in self.data.history:
@@ -247,12 +252,13 @@ class MemorySessionReads(_Reads):
     def span_sources(self, session_ids: Iterable[str]) -> dict[str, SpanSource]:
         return {
             key: SpanSource(
-                self.data.sessions[key].client.get("name", ""),
+                session.client.get("name", ""),
                 self.data.resources.get(key, {}),
                 self.data.targets.get(key),
+                end_of(session.status, session.lease_expires_us, session.client),
             )
             for key in session_ids
-            if key in self.data.sessions
+            if (session := self.data.sessions.get(key)) is not None
         }
 
     def ended_with_open_runs(self) -> list[str]:
@@ -270,6 +276,12 @@ class MemorySessionReads(_Reads):
             if session.status != SessionStatus.OPEN and session.lease_expires_us < ended_before_us
         )
         return [each for each in ended if after_id is None or each > after_id][:limit]
+
+
+class MemoryLastSignReads(_Reads):
+    def of(self, run_ids: Iterable[str]) -> dict[str, int]:
+        signs = self.data.last_signs
+        return {run_id: signs[run_id] for run_id in run_ids if run_id in signs}
 
 
 class MemoryLogReads(_Reads):
@@ -404,6 +416,7 @@ class MemoryStore:
         self.families = MemoryFamilyReads(self)
         self.flows = MemoryFlowReads(self)
         self.labels = MemoryLabelReads(self)
+        self.last_signs = MemoryLastSignReads(self)
         self.logs = MemoryLogReads(self)
         self.runs = MemoryRunReads(self)
         self.sessions = MemorySessionReads(self)

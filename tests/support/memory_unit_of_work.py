@@ -40,6 +40,7 @@ class MemoryData:
         self.artifacts: dict[str, Artifact] = {}
         self.variables: dict[str, Variable] = {}
         self.labels: dict[str, dict[str, str]] = {}
+        self.last_signs: dict[str, int] = {}
         self.commands: dict[tuple[str, int], Command] = {}
         self.verdicts: dict[str, list[Verdict]] = {}
         self.cancellations: dict[str, tuple[str, bool]] = {}
@@ -237,6 +238,11 @@ class MemoryLogWrites(_Rows):
             self.data.logs.append(stored)
 
 
+class MemoryLastSignWrites(_Rows):
+    def note(self, run_id: str, at_us: int) -> None:
+        self.data.last_signs[run_id] = at_us
+
+
 class MemorySessionWrites(_Rows):
     def get(self, session_id: str) -> Session | None:
         return self.data.sessions.get(session_id)
@@ -359,6 +365,7 @@ class MemoryDeletionWrites(_Rows):
             if each.run_id == gone.id and each.key is None:
                 del data.artifacts[each.id]
         data.labels.pop(gone.id, None)
+        data.last_signs.pop(gone.id, None)
         for key in [key for key in data.commands if key[0] == gone.id]:
             del data.commands[key]
         return 1
@@ -428,6 +435,7 @@ class MemoryUnitOfWork:
         self.families = MemoryFamilyWrites(self)
         self.fences = MemoryFenceWrites(self)
         self.labels = MemoryLabelWrites(self)
+        self.last_signs = MemoryLastSignWrites(self)
         self.logs = MemoryLogWrites(self)
         self.runs = MemoryRunWrites(self)
         self.sessions = MemorySessionWrites(self)

@@ -133,3 +133,6 @@ PAGE_MESSAGE = 2 * MIB
 WHOLE_MESSAGE = 6 * MIB
 """A larger history that is read without pages is refused; with its last transition, the message is
 below 8 MiB."""
+
+MIN_PING_TIMEOUT_MS = 20_000
+"""The shortest time after which a connection ends whose pings are not answered."""

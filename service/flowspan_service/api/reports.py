@@ -48,6 +48,9 @@ from flowspan_service.domain.errors import (
     TooLargeError,
     WrongSecretError,
 )
+from flowspan_service.domain.sessions import PROCESS_MARK
+from flowspan_service.process.live_processes import mark_of
+from flowspan_service.process.peer_users import is_local
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -72,7 +75,7 @@ class ReportService:
         self._backend = backend
 
     async def Report(
-        self, frames: AsyncIterator[bytes], _: Call
+        self, frames: AsyncIterator[bytes], call: Call
     ) -> AsyncIterator[pb.ReportResponse]:
         """Serve the stream of a client process; its frames arrive unparsed."""
         hello = await _read_hello(frames)
@@ -82,7 +85,11 @@ class ReportService:
         stream = ReportStream(backend, hello.session_id)
         try:
             opening = _open(
-                backend, hello, stream.connection_id, verdicts_after=hello.acked_sequence
+                backend,
+                hello,
+                stream.connection_id,
+                verdicts_after=hello.acked_sequence,
+                mark=_process_mark(hello, call),
             )
             opened = await backend.write(opening)
             stream.begin(resume_after=opened.resume_after, lease_us=opened.lease_us)
@@ -98,7 +105,9 @@ class ReportService:
         finally:
             stream.end()
 
-    async def ReportBatch(self, request: pb.ReportBatchRequest, _: Call) -> pb.ReportBatchResponse:
+    async def ReportBatch(
+        self, request: pb.ReportBatchRequest, call: Call
+    ) -> pb.ReportBatchResponse:
         """Store one batch of a client without a stream, in one commit unless it is large."""
         backend, hello, batch = self._backend, request.hello, request.batch
         pieces: list[ApplyReport] = []
@@ -114,7 +123,13 @@ class ReportService:
                 run_ids=run_ids,
                 size_bytes=batch.ByteSize(),
             )
-        opening = _open(backend, hello, None, verdicts_after=_verdicts_after(request))
+        opening = _open(
+            backend,
+            hello,
+            None,
+            verdicts_after=_verdicts_after(request),
+            mark=_process_mark(hello, call),
+        )
         if backend.activity.queued_bytes > limits.MAX_QUEUED:
             await backend.write(opening)  # the client that is refused has given a sign of life
             raise OverloadedError(
@@ -282,6 +297,7 @@ def _open(
     connection_id: str | None,
     *,
     verdicts_after: int | None,
+    mark: str,
 ) -> OpenSession:
     client = {
         "name": hello.client_name,
@@ -289,6 +305,7 @@ def _open(
         "language": hello.client_language,
         "hostname": hello.hostname,
         "process_id": str(hello.process_id) if hello.process_id else "",
+        PROCESS_MARK: mark,
     }
     return OpenSession(
         hello.session_id,
@@ -299,6 +316,13 @@ def _open(
         verdicts_after=verdicts_after,
         introduction=_introduction(hello, backend.clock.now_us()),
     )
+
+
+def _process_mark(hello: report_pb2.Hello, call: Call) -> str:
+    """Return the mark of a client's process on this machine; empty for any other."""
+    if hello.recovering or not is_local(call.peer):
+        return ""
+    return mark_of(hello.process_id, hello.hostname)
 
 
 def _introduction(hello: report_pb2.Hello, now_us: int) -> Introduction:

@@ -15,10 +15,17 @@ if TYPE_CHECKING:
     from flowspan_service.domain.sessions import Session
 
 
-def service_time(uow: UnitOfWork, run: Run) -> int:
-    """Return the time of the transaction on the clock of a run."""
+def service_time(uow: UnitOfWork, run: Run, *, at_us: int | None = None) -> int:
+    """Return a time of the service on the clock of a run.
+
+    Args:
+        uow: The transaction.
+        run: The run.
+        at_us: The time by the service's wall clock; that of the transaction if None.
+    """
     offset_us = _offset_of(uow, run.session_id)
-    return on_run_clock(uow.now_us, shift_us=run.clock_shift_us or 0, offset_us=offset_us)
+    time_us = uow.now_us if at_us is None else at_us
+    return on_run_clock(time_us, shift_us=run.clock_shift_us or 0, offset_us=offset_us)
 
 
 def shift_in(uow: UnitOfWork, run: Run, session: Session) -> int | None:

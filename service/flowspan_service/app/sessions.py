@@ -16,7 +16,7 @@ from flowspan_service.domain.errors import (
     WrongSecretError,
 )
 from flowspan_service.domain.rules.transitions import at_session_end
-from flowspan_service.domain.sessions import Session, SessionStatus
+from flowspan_service.domain.sessions import BROKEN_OFF, PROCESS_MARK, Session, SessionStatus
 from flowspan_service.domain.verdicts import KEPT_EVENTS
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from flowspan_service.app.ports import UnitOfWork
     from flowspan_service.domain.leases import LeaseWatch, Look
+    from flowspan_service.domain.runs import Run
     from flowspan_service.domain.sessions import OtlpTarget
     from flowspan_service.domain.verdicts import Verdict
 
@@ -164,7 +165,7 @@ class OpenSession:
             )
         else:
             check_secret(session, self.secret_hash)
-            session.client = {**session.client, **self.client}
+            self._update_client(session)
         if self.connection_id is not None:
             session.client[_CONNECTION] = self.connection_id
         session.lease_us = self.lease_us
@@ -176,6 +177,12 @@ class OpenSession:
             oldest = max(self.verdicts_after, session.last_sequence - KEPT_EVENTS)
             opened.verdicts = uow.verdicts.after(session.id, oldest)
         return opened
+
+    def _update_client(self, session: Session) -> None:
+        session.client.pop(BROKEN_OFF, None)
+        if not self.introduction.is_recovering:
+            session.client.pop(PROCESS_MARK, None)
+        session.client = {**session.client, **self.client}
 
     def _introduce(self, uow: UnitOfWork, session: Session, *, is_new: bool) -> None:
         said = self.introduction
@@ -269,10 +276,21 @@ class CrashOpenRuns:
 class ConnectionBroken:
     """Start the grace of a session whose connection ended without a Goodbye."""
 
-    __slots__ = ("connection_id", "grace_us", "run_ids", "session_id", "weight")
+    __slots__ = ("connection_id", "grace_us", "is_broken_off", "run_ids", "session_id", "weight")
 
-    def __init__(self, session_id: str, *, connection_id: str, grace_us: int) -> None:
-        """Initialize with the session, the connection that broke, and the grace."""
+    def __init__(
+        self, session_id: str, *, connection_id: str, grace_us: int, is_broken_off: bool = False
+    ) -> None:
+        """Initialize the operation.
+
+        Args:
+            session_id: The session.
+            connection_id: The connection that broke.
+            grace_us: The grace.
+            is_broken_off: True if the other side ended the connection, as the system of a process
+                does that has ended.
+        """
+        self.is_broken_off = is_broken_off
         self.session_id = session_id
         self.connection_id = connection_id
         self.grace_us = grace_us
@@ -288,6 +306,8 @@ class ConnectionBroken:
             return
         # The end of a connection is a sign of life, too: the client may have lived until then.
         session.renew(uow.now_us, silence_us=max(1, min(self.grace_us, session.lease_us)))
+        if self.is_broken_off:
+            session.client[BROKEN_OFF] = "1"
         uow.sessions.save(session)
 
 
@@ -348,8 +368,7 @@ class Reap:
             if session is None:
                 continue
             reaped.sessions.append(session.id)
-            session.status = SessionStatus.LOST
-            session.lease_expires_us = uow.now_us
+            session.be_lost(uow.now_us)
             uow.sessions.save(session)
             self._crash(uow, session, reaped)
         return reaped
@@ -463,12 +482,22 @@ def _crash_open_runs(uow: UnitOfWork, session: Session, *, crashed: int = 0) -> 
         page = uow.runs.open_of(session.id, limit=CRASHED_AT_ONCE, limit_bytes=CRASHED_BYTES)
         for run in page.items:
             now_us = service_time(uow, run)
+            _note_last_sign(uow, run, session)
             make_transition(uow, run, at_session_end(run, message, now_us=now_us))
         crashed += len(page.items)
         if not page.has_more:
             return crashed
         if uow.is_spent():
             return CrashOpenRuns(session.id, crashed=crashed)
+
+
+def _note_last_sign(uow: UnitOfWork, run: Run, session: Session) -> None:
+    """Store when the process of a run was last heard of: the span of the run ends then."""
+    if run.trace is None or session.status != SessionStatus.LOST:
+        return
+    at_us = service_time(uow, run, at_us=session.last_sign_us)
+    # The clock of the process may be ahead; what it reported was before.
+    uow.last_signs.note(run.id, max(at_us, run.state.time_us))
 
 
 def _unfinished(crashed: int | CrashOpenRuns) -> int | Unfinished:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flowspan_service.domain.session_ends import SessionEnd
+
 
 class SessionStatus(IntEnum):
     """The liveness of a session."""
@@ -18,6 +20,12 @@ class SessionStatus(IntEnum):
     """The session said Goodbye."""
     LOST = 3
     """The lease ran out. A session that comes back is OPEN again."""
+
+
+PROCESS_MARK = "process_mark"
+"""The key in Session.client of the mark of its process (see `domain.session_ends`)."""
+BROKEN_OFF = "broken_off"
+"""The key in Session.client that is set if the other side ended the last connection."""
 
 
 @dataclass(slots=True)
@@ -36,12 +44,14 @@ class Session:
     domain.leases)."""
     created_us: int
     client: dict[str, str] = field(default_factory=dict)
-    """The client, for people: name, version, language, hostname, process_id."""
+    """The client, for people: name, version, language, hostname, process_id; and what the service
+    notes about its process, under the keys below."""
     renewals: int = 0
     """A count that changes with each stored sign of life."""
     silence_us: int = 0
     """The silence allowed since the last sign of life: the lease, or the grace after the connection
-    broke. 0 in rows written by an older version: the lease."""
+    broke. 0 in rows written by an older version: the lease. Of a LOST session, its silence until
+    the verdict."""
 
     secret_hash: bytes | None = field(default=None, repr=False)
     """The SHA-256 of the secret that the client chose; None without one. Never changes."""
@@ -52,6 +62,25 @@ class Session:
     not send its time. `domain.clocks.effective_offset` makes it ready for use."""
     spans_by_service: bool = False
     """True if the service exports the spans of all runs of the session."""
+
+    @property
+    def last_sign_us(self) -> int:
+        """The last stored sign of life, by the wall clock. The allowed silence began then."""
+        if self.status == SessionStatus.CLOSED:
+            return self.lease_expires_us
+        if self.status == SessionStatus.OPEN and not self.silence_us:
+            return self.lease_expires_us - self.lease_us
+        return self.lease_expires_us - self.silence_us
+
+    def be_lost(self, now_us: int) -> None:
+        """Note that the session is LOST, and keep the time of its last sign of life.
+
+        Args:
+            now_us: The wall clock.
+        """
+        silent_us = max(0, now_us - self.last_sign_us)
+        self.status = SessionStatus.LOST
+        self.lease_expires_us, self.silence_us = now_us, silent_us
 
     def renew(self, now_us: int, *, silence_us: int | None = None) -> None:
         """Note a sign of life: the session is OPEN, and its lease starts again.
@@ -92,3 +121,5 @@ class SpanSource(NamedTuple):
     """The OpenTelemetry resource of the client; empty if unknown."""
     target: OtlpTarget | None = None
     """The receivers that the client itself uses; None if it named none."""
+    end: SessionEnd | None = None
+    """The facts about the end of the session."""

@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from flowspan_service.domain.runs import TraceContext
+from flowspan_service.domain.states import TERMINAL_TYPES, Cause
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flowspan_service.domain.runs import Run
+
 MAX_DEPTH = 1_000
 """The maximum number of ancestors that are searched for a trace context."""
+_ODD = frozenset("13579bdf")
 DERIVED_FLAGS = "03"
 """Sampled, with a random trace id: the end of a UUIDv7 is random."""
 
@@ -44,6 +48,28 @@ class TraceNode(Protocol):
     def trace(self) -> TraceContext | None:
         """The stored trace context."""
         ...
+
+
+def needs_span(run: Run) -> bool:
+    """Return True if the service must export the span of a run that has just ended.
+
+    This holds for runs whose process fell silent, which cannot export the span, and for runs whose
+    client asks the service for it. Runs that the client did not sample have no span.
+    """
+    trace = run.trace
+    if trace is None or run.state.type not in TERMINAL_TYPES:
+        return False
+    if trace.traceparent and not is_sampled(trace.traceparent):
+        return False
+    return trace.exported_by_service or (
+        run.cause == Cause.SESSION_LOST and bool(trace.traceparent)
+    )
+
+
+def is_sampled(traceparent: str) -> bool:
+    """Return True if a traceparent has the flag of a sampled trace."""
+    # The flags are two hexadecimal digits, of which the last bit counts.
+    return traceparent[53:55][-1:] in _ODD
 
 
 def exported_by_service(trace: TraceContext | None) -> TraceContext:
@@ -79,6 +105,10 @@ def below_span(run_id: str, traceparent: str, tracestate: str) -> TraceContext:
 def is_derived(trace: TraceContext | None) -> bool:
     """Return True if the ids of a stored context follow from the ids of runs."""
     return trace is not None and not trace.traceparent
+
+
+WAITING_NUMBERS = 1 << 31
+"""The number from which the id of the span of a wait is derived: this, and the attempt after it."""
 
 
 def trace_of(run: TraceNode, find: Callable[[str], TraceNode | None]) -> TraceContext | None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
+from flowspan_service.domain.runs import RunKind
+from flowspan_service.domain.states import Cause
 from flowspan_service.loops.span_courses import course_of, needs_history
-from flowspan_service.loops.span_records import link_to, spans_of
+from flowspan_service.loops.span_records import flow_run_of, link_to, spans_of
 from flowspan_service.loops.span_resources import resource_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from flowspan_service.app.ports import Store
     from flowspan_service.domain.runs import Run, Transition
     from flowspan_service.domain.sessions import SpanSource
-    from flowspan_service.domain.span_facts import SpanDecoder
+    from flowspan_service.domain.span_facts import InputFacts, SpanDecoder
 
 log = structlog.get_logger("flowspan.spans")
 
@@ -30,6 +32,7 @@ BATCH_CHARS = 1_000_000
 BATCH_SPANS = 500
 MAX_LINKS = 128
 """The links of a span, as OpenTelemetry's default."""
+MANY_INPUTS = 10
 _SPAN_CHARS = 500
 """The size of the ids, times and names of a span."""
 _HISTORY_PAGE = 1_000
@@ -56,10 +59,18 @@ class SpanBatches:
             {run.session_id for run in page if run.session_id is not None}
         )
         links = self._links(page)
+        names = self._flow_names(page)
+        signs = self._store.last_signs.of(run.id for run in page if run.cause == Cause.SESSION_LOST)
         batch: list[ReadableSpan] = []
         size = 0
         for run in page:
-            for span in self._spans(run, sources.get(run.session_id or ""), links[run.id]):
+            about = _About(
+                sources.get(run.session_id or ""),
+                links[run.id],
+                names.get(flow_run_of(run), ""),
+                signs.get(run.id),
+            )
+            for span in self._spans(run, about):
                 batch.append(span)
                 size += _size_of(span)
                 if size > BATCH_CHARS or len(batch) == BATCH_SPANS:
@@ -71,23 +82,43 @@ class SpanBatches:
     def _links(self, runs: Iterable[Run]) -> dict[str, list[Link]]:
         """Return the links of each run to the runs whose results it took."""
         inputs = {
-            run.id: self._decoder.inputs(run.details.inputs)[-MAX_LINKS:]
+            run.id: list(counted(self._decoder.inputs(run.details.inputs)))[-MAX_LINKS:]
             for run in runs
             if run.details is not None and run.details.inputs is not None
         }
-        traces = self._store.runs.traces({each.run_id for some in inputs.values() for each in some})
+        traces = self._store.runs.traces(
+            {taken.run_id for some in inputs.values() for taken, _ in some}
+        )
         links: dict[str, list[Link]] = defaultdict(list)
         for run_id, some in inputs.items():
-            made = (link_to(each, traces.get(each.run_id)) for each in some)
+            made = (link_to(each, traces.get(each.run_id), count=count) for each, count in some)
             links[run_id] = [link for link in made if link is not None]
         return links
 
-    def _spans(self, run: Run, source: SpanSource | None, links: list[Link]) -> list[ReadableSpan]:
+    def _flow_names(self, runs: Iterable[Run]) -> dict[str, str]:
+        """Return the names of the flows that the runs belong to, by flow run."""
+        names, wanted = {}, set()
+        for run in runs:
+            if run.kind == RunKind.FLOW:
+                names[run.id] = run.function_name
+            elif run.flow_run_id:
+                wanted.add(run.flow_run_id)
+        wanted -= names.keys()
+        return names | self._store.runs.function_names(wanted) if wanted else names
+
+    def _spans(self, run: Run, about: _About) -> list[ReadableSpan]:
         # Not in the block below: if the history cannot be read, the export is retried.
-        course = course_of(run, self._history(run) if needs_history(run) else ())
+        history = self._history(run) if needs_history(run) else ()
+        course = course_of(run, history, last_sign_us=about.last_sign_us)
         try:
-            resource = resource_of(run, source, self._own)
-            return spans_of(run, course, resource, decoder=self._decoder, links=links)
+            return spans_of(
+                run,
+                course,
+                resource_of(run, about.source, self._own),
+                decoder=self._decoder,
+                links=about.links,
+                flow_name=about.flow_name,
+            )
         except Exception:
             log.warning("span_not_made", run_id=run.id, exc_info=True)
             return []
@@ -100,6 +131,31 @@ class SpanBatches:
             if not page.has_more or not page.items:
                 return
             after = page.items[-1].ordinal
+
+
+class _About(NamedTuple):
+    """The facts about a run that are not in its row."""
+
+    source: SpanSource | None
+    links: list[Link]
+    flow_name: str
+    last_sign_us: int | None
+
+
+def counted(inputs: Sequence[InputFacts]) -> Iterator[tuple[InputFacts, int]]:
+    """Yield the inputs that get links, and the number of inputs that each of these stands for.
+
+    Above MANY_INPUTS under one parameter, the first one stands for all.
+    """
+    counts = Counter(each.parameter for each in inputs)
+    done: set[str] = set()
+    for each in inputs:
+        count = counts[each.parameter]
+        if count <= MANY_INPUTS:
+            yield each, 1
+        elif each.parameter not in done:
+            done.add(each.parameter)
+            yield each, count
 
 
 def _size_of(span: ReadableSpan) -> int:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from flowspan_service.domain.states import ROLLED_BACK, TERMINAL_TYPES, Cause, State, StateType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable, Iterator
 
     from flowspan_service.domain.runs import Run, Transition
 
 SHORT_HISTORY = 3
 """Created, running, ended: a history of this length follows from the run itself."""
+LONG_WAIT_US = 1_000_000
 MAX_ATTEMPTS = 1_000
 """The maximum number of attempts that a course lists; later ones are only counted."""
 
@@ -35,8 +36,19 @@ class Attempt:
     """The state that tells why it failed; None if it did not fail, or lasted until the end."""
 
 
+class Pause(NamedTuple):
+    """A time in which the code of the run did not run: before an attempt, or a planned one."""
+
+    began_us: int
+    ended_us: int
+    attempt: int
+    """The attempt that followed, or was to follow."""
+    reason: str
+    """The reason as in the attribute of its span; empty if unknown."""
+
+
 class Wait(NamedTuple):
-    """A wait before the next attempt."""
+    """A planned wait before the next attempt."""
 
     began_us: int
     delay_us: int
@@ -52,14 +64,56 @@ class Course:
     end: State
     """The terminal state; of a run that was rolled back, the one before the rollback."""
     ended_us: int
+    """The end. For a run whose process fell silent, its last sign of life."""
     cause: int
     """The cause of the terminal state."""
+    declared_us: int | None = None
+    """The time of the verdict on a process that fell silent; None for other ends."""
+    is_scheduled: bool = False
+    """True if the run was to begin at a later time."""
+    unlisted_us: int = 0
+    """The time of the attempts that are not listed."""
     attempts: list[Attempt] = field(default_factory=list)
     """The attempts that began, in order; empty if the history was not needed."""
     attempt_count: int = 0
     waits: list[Wait] = field(default_factory=list)
     rollback: State | None = None
     """The state that reports the rollback."""
+
+    def run_us(self) -> int:
+        """Return the time of the attempts together, in microseconds."""
+        listed = (
+            (self.ended_us if each.ended_us is None else each.ended_us) - each.started_us
+            for each in self.attempts
+        )
+        return self.unlisted_us + sum(max(0, each) for each in listed)
+
+    def pauses(self, created_us: int) -> Iterator[Pause]:
+        """Yield the times between creation and end in which the code did not run, in order.
+
+        Args:
+            created_us: The creation of the run.
+        """
+        planned = {wait.attempt for wait in self.waits}
+        begun_us: int | None = created_us
+        number = 0
+        for attempt in self.attempts:
+            if begun_us is not None:
+                yield Pause(
+                    begun_us, attempt.started_us, attempt.number, self._reason(attempt, planned)
+                )
+            begun_us, number = attempt.ended_us, attempt.number
+        if begun_us is not None and self.attempt_count == len(self.attempts):
+            # Without a plan, it did not wait: a cached result was looked up, for example.
+            is_planned = number + 1 in planned if number else self.is_scheduled
+            if is_planned:
+                reason = "retry" if number else "schedule"
+                yield Pause(begun_us, self.ended_us, number + 1, reason)
+
+    def _reason(self, attempt: Attempt, planned: Container[int]) -> str:
+        if attempt is self.attempts[0] and attempt.number == 1:
+            return "schedule" if self.is_scheduled else ""
+        return "retry" if attempt.number in planned else ""
 
     @property
     def was_retried(self) -> bool:
@@ -68,20 +122,32 @@ class Course:
 
 
 def needs_history(run: Run) -> bool:
-    """Return True if the course of a run does not follow from the run itself."""
-    return run.transition_count > SHORT_HISTORY
+    """Return True if the course of a run does not follow from the run itself.
+
+    A short history tells nothing but the reason of a wait, which is worth a read if it was long.
+    """
+    begun_us = run.ended_us if run.started_us is None else run.started_us
+    is_long = begun_us is not None and begun_us - run.created_us >= LONG_WAIT_US
+    return run.transition_count > SHORT_HISTORY or is_long
 
 
-def course_of(run: Run, history: Iterable[Transition] = ()) -> Course:
+def course_of(
+    run: Run, history: Iterable[Transition] = (), *, last_sign_us: int | None = None
+) -> Course:
     """Return the course of a run that has ended.
 
     Args:
         run: The run.
         history: All its transitions, by ordinal; none if `needs_history` is false. Those after the
             run's last one are ignored.
+        last_sign_us: The last sign of life of its process, if it fell silent; None if unknown.
     """
     ended_us = run.state.time_us if run.ended_us is None else run.ended_us
     course = Course(run.state, ended_us, run.cause)
+    if is_lost(course):
+        course.declared_us = ended_us
+        if last_sign_us is not None:
+            course.ended_us = max(run.created_us, min(last_sign_us, ended_us))
     reader = _Reader(course)
     for transition in history:
         if transition.position > run.position:
@@ -90,6 +156,7 @@ def course_of(run: Run, history: Iterable[Transition] = ()) -> Course:
     reader.finish()
     if not reader.has_read and run.started_us is not None:
         course.attempt_count = run.attempt
+        course.attempts.append(Attempt(1, run.started_us))
     return course
 
 
@@ -114,6 +181,8 @@ class _Reader:
             return
         self._settle(transition)
         current = self._current
+        if state.scheduled_us is not None and not self._course.attempt_count:
+            self._course.is_scheduled = True
         if current is not None and (
             transition.attempt > current.number or state.type == StateType.SCHEDULED
         ):
@@ -133,6 +202,8 @@ class _Reader:
     def _fail(self, attempt: Attempt, state: State) -> None:
         attempt.ended_us = max(attempt.started_us, state.time_us)
         attempt.failed = state
+        if self._course.attempt_count > MAX_ATTEMPTS:
+            self._course.unlisted_us += attempt.ended_us - attempt.started_us
         self._current = None
 
     def _settle(self, transition: Transition) -> None:

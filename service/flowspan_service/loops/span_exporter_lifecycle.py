@@ -1,18 +1,30 @@
-"""Export of the spans that clients cannot export, if an OTLP endpoint is configured."""
+"""Export of the spans that clients cannot export. OpenTelemetry is imported with the first one."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING
 
+from flowspan_service.loops.loop_claims import holder_name
+from flowspan_service.loops.span_exporter import SpanExporter
+from flowspan_service.loops.span_watermark import OldWatermark
+from flowspan_service.process.live_processes import exists
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from flowspan_service.app.ports import Clock, Store
     from flowspan_service.config import Config
     from flowspan_service.domain.span_facts import SpanDecoder
+    from flowspan_service.loops.span_lanes import Sender
+    from flowspan_service.loops.span_receivers import Receiver, Receivers
+    from flowspan_service.loops.span_senders import RequestSenders
 
-_ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+WATERMARK_FILE = "spans-exported"
+LATE_START_S = 2.0
+"""The delay of the first search of a service without a receiver of its own: it must not slow down
+the first run of a local service."""
 
 
 @contextlib.contextmanager
@@ -20,37 +32,53 @@ def exporting_spans(
     config: Config,
     store: Store,
     clock: Clock,
-    environ: Mapping[str, str],
+    receivers: Receivers,
     decoder: SpanDecoder,
+    request_senders: RequestSenders,
 ) -> Iterator[None]:
-    """Export spans during the block; no-op without an endpoint.
+    """Export spans during the block.
 
     Args:
-        config: Names the endpoint, and the folder where an earlier version left its position.
+        config: Names the folder where an earlier version left its position.
         store: The store.
         clock: The time.
-        environ: The environment, whose standard variables may name an endpoint, too.
+        receivers: Where spans go.
         decoder: Decodes the facts that spans show.
+        request_senders: Returns senders to the receivers that clients name.
     """
-    if not config.otlp_endpoint and not any(environ.get(name) for name in _ENDPOINT_VARIABLES):
-        yield
-        return
-    # OpenTelemetry's exporter is slow to import and seldom needed.
-    from flowspan_service.loops.span_exporter import span_exporter  # noqa: PLC0415 - start-up cost
-
-    exporter = span_exporter(
+    exporter = SpanExporter(
         store,
         clock,
-        endpoint=config.otlp_endpoint or None,
-        home=config.home,
-        environ=environ,
-        decoder=decoder,
+        receivers=receivers,
+        senders=_senders(store, decoder, request_senders),
+        exists=exists,
+        holder=holder_name(process_id=os.getpid(), is_shared=store.is_shared),
+        is_shared=store.is_shared,
+        old_watermark=OldWatermark(config.home / WATERMARK_FILE),
+        delay_s=0.0 if receivers.own is not None else LATE_START_S,
     )
-    if exporter is None:
-        yield
-        return
     exporter.start()
     try:
         yield
     finally:
         exporter.close()
+
+
+def _senders(
+    store: Store, decoder: SpanDecoder, request_senders: RequestSenders
+) -> Callable[[Receiver], Sender]:
+    def sender(receiver: Receiver) -> Sender:
+        # OpenTelemetry is slow to import and seldom needed.
+        from flowspan_service.loops.span_batches import SpanBatches  # noqa: PLC0415 - start-up cost
+        from flowspan_service.loops.span_resources import (  # noqa: PLC0415 - start-up cost
+            service_resource,
+        )
+        from flowspan_service.loops.span_senders import (  # noqa: PLC0415 - start-up cost
+            SpanSender,
+            sink_of,
+        )
+
+        batches = SpanBatches(store, service_resource(), decoder)
+        return SpanSender(batches, sink_of(receiver, request_senders))
+
+    return sender

@@ -15,12 +15,12 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceFlags, TraceState
 
 from flowspan_service.domain.runs import RunKind
-from flowspan_service.domain.states import TERMINAL_TYPES, Cause, StateType
-from flowspan_service.domain.traces import attempt_span_id
+from flowspan_service.domain.states import StateType
+from flowspan_service.domain.traces import WAITING_NUMBERS, attempt_span_id
 from flowspan_service.loops.span_courses import is_lost
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import TypeAlias
 
     from opentelemetry.sdk.resources import Resource
@@ -36,6 +36,10 @@ SCOPE = InstrumentationScope("flowspan-service")
 
 CRASHED_ERROR = "flowspan.crashed"
 """The value of error.type in the span of a run whose process died."""
+DECLARED_CRASHED = "flowspan.declared_crashed"
+"""The event at the time of the verdict on a silent process, after the end of the span."""
+WAITING = "waiting"
+"""The name of the span of a wait."""
 CAUSE_DEPTH = "flowspan.cause.depth"
 """The attribute of the exception events of causes: 1 for the cause of the error itself."""
 MAX_MESSAGE_CHARS = 4_096
@@ -44,25 +48,14 @@ MAX_CAUSE_CHARS = 64_000
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _NOTICEABLE_WAIT_US = 1_000
+"""The shortest wait before the start that is an event."""
+_NOTABLE_WAIT_US = 10_000
+"""The shortest wait that is a span."""
 _LAST_NS = (1 << 63) - 1
 _FAILED = "Failed"
 _NAMED_COMPLETIONS = {"Cached": "flowspan.cached", "RolledBack": "flowspan.rolled_back"}
 _ROLLBACK_NUMBER = 0
 """The number from which the span id of a rollback is derived, as if it was an attempt."""
-
-
-def needs_span(run: Run) -> bool:
-    """Return True if the service must export the span of a run that has just ended.
-
-    This holds for runs whose process fell silent, which cannot export the span, and for runs whose
-    client asks the service for it. Runs that the client did not sample have no span.
-    """
-    trace = run.trace
-    if trace is None or run.state.type not in TERMINAL_TYPES:
-        return False
-    return trace.exported_by_service or (
-        run.cause == Cause.SESSION_LOST and bool(trace.traceparent)
-    )
 
 
 def spans_of(
@@ -72,10 +65,12 @@ def spans_of(
     *,
     decoder: SpanDecoder,
     links: Sequence[Link] = (),
+    flow_name: str = "",
 ) -> list[ReadableSpan]:
-    """Return the spans of a run that has ended: its own, and those of its attempts.
+    """Return the spans of a run that has ended: its own, and those of its attempts and waits.
 
-    The attempts of a run whose client has an SDK are left out: the client made their spans itself.
+    The attempts and waits of a run whose client has an SDK are left out: the client made their
+    spans itself.
 
     Args:
         run: The run, with its trace context.
@@ -83,6 +78,7 @@ def spans_of(
         resource: The resource of the spans.
         decoder: Decodes the facts that spans show.
         links: The links to the runs whose results the run took.
+        flow_name: The name of the flow that the run belongs to; empty if unknown.
 
     Returns:
         The spans, the run's first; none if the run is not sampled or its ids are invalid.
@@ -90,7 +86,7 @@ def spans_of(
     context = _context_of(run.trace)
     if context is None or not context.trace_flags.sampled:
         return []
-    return _Maker(run, course, resource, context, decoder, links).spans()
+    return _Maker(run, course, resource, context, decoder, links, flow_name).spans()
 
 
 class _Maker:
@@ -104,6 +100,7 @@ class _Maker:
         context: SpanContext,
         decoder: SpanDecoder,
         links: Sequence[Link],
+        flow_name: str,
     ) -> None:
         self._run = run
         self._resource = resource
@@ -111,6 +108,7 @@ class _Maker:
         self._course = course
         self._decoder = decoder
         self._links = links
+        self._flow_name = flow_name
 
     def spans(self) -> list[ReadableSpan]:
         """Return the span of the run and those of its attempts."""
@@ -119,6 +117,7 @@ class _Maker:
         trace = run.trace
         if trace is None or not trace.exported_by_service:
             return made
+        made += self._spans_of_waits()
         if course.was_retried:
             made += map(self._span_of_attempt, course.attempts)
         if course.rollback is not None:
@@ -128,12 +127,17 @@ class _Maker:
     def _span_of_run(self) -> ReadableSpan:
         run, course = self._run, self._course
         attributes = _attributes_of(run, course)
+        if self._flow_name:
+            attributes["flowspan.flow.name"] = self._flow_name
+        attributes.update(_durations(course, run.created_us, self._ended_us))
         attributes.update(self._code_attributes())
         events, status = _events_of(run, course), Status(StatusCode.UNSET)
         if _is_error(course.end):
             status = self._add_error(
                 course.end, course.end.name, attributes, events, self._ended_us
             )
+        if course.declared_us is not None:
+            events.append(Event(DECLARED_CRASHED, None, _nanoseconds(course.declared_us)))
         return self._span(
             run.function_name,
             self._context,
@@ -159,6 +163,15 @@ class _Maker:
     def _ended_us(self) -> int:
         return max(self._course.ended_us, self._run.created_us)
 
+    def _spans_of_waits(self) -> Iterator[ReadableSpan]:
+        for pause in self._course.pauses(self._run.created_us):
+            if pause.ended_us - pause.began_us < _NOTABLE_WAIT_US:
+                continue
+            attributes: Attributes = {"flowspan.wait.reason": pause.reason} if pause.reason else {}
+            content = (attributes, list[Event](), Status(StatusCode.UNSET))
+            number = WAITING_NUMBERS + pause.attempt
+            yield self._child(WAITING, number, content, (pause.began_us, pause.ended_us))
+
     def _span_of_attempt(self, attempt: Attempt) -> ReadableSpan:
         attributes: Attributes = {"flowspan.attempt": attempt.number}
         events: list[Event] = []
@@ -170,17 +183,19 @@ class _Maker:
         elif attempt.ended_us is None and _is_error(end):
             status = self._add_error(end, end.name, attributes, events, ended_us)
         times = (attempt.started_us, ended_us)
-        return self._child("attempt", attempt.number, (attributes, events, status), times)
+        name = f"{self._run.function_name} attempt"
+        return self._child(name, attempt.number, (attributes, events, status), times)
 
     def _span_of_rollback(self, state: State) -> ReadableSpan:
         attributes: Attributes = {"flowspan.state.name": state.name}
         events = [_named_event(state, state.time_us)]
         content = (attributes, events, Status(StatusCode.UNSET))
-        return self._child("rollback", _ROLLBACK_NUMBER, content, (state.time_us, state.time_us))
+        name = f"{self._run.function_name} rollback"
+        return self._child(name, _ROLLBACK_NUMBER, content, (state.time_us, state.time_us))
 
     def _child(
         self,
-        what: str,
+        name: str,
         number: int,
         content: tuple[Attributes, list[Event], Status],
         times_us: tuple[int, int],
@@ -193,7 +208,7 @@ class _Maker:
             trace_flags=own.trace_flags,
             trace_state=own.trace_state,
         )
-        return self._span(f"{self._run.function_name} {what}", context, own, content, times_us)
+        return self._span(name, context, own, content, times_us)
 
     def _span(
         self,
@@ -253,13 +268,33 @@ def _nanoseconds(at_us: int) -> int:
     return min(at_us * 1000, _LAST_NS)
 
 
-def link_to(taken: InputFacts, trace: TraceContext | None) -> Link | None:
-    """Return the link to a run whose result was taken; None if that run has no span."""
+def link_to(taken: InputFacts, trace: TraceContext | None, *, count: int = 1) -> Link | None:
+    """Return the link to a run whose result was taken; None if that run has no span.
+
+    Args:
+        taken: The run, and the parameter that takes its result.
+        trace: Its trace context.
+        count: The number of runs under that parameter, if the link stands for all of them.
+    """
     context = _context_of(trace)
     if context is None:
         return None
-    about = {"flowspan.input.name": taken.parameter, "flowspan.run.id": taken.run_id}
+    about: Attributes = {"flowspan.input.name": taken.parameter, "flowspan.run.id": taken.run_id}
+    if count > 1:
+        about["flowspan.input.count"] = count
     return Link(context, about)
+
+
+def flow_run_of(run: Run) -> str:
+    """Return the flow run that a run belongs to: itself if it is one; empty outside of a flow."""
+    return run.id if run.kind == RunKind.FLOW else run.flow_run_id or ""
+
+
+def _durations(course: Course, created_us: int, ended_us: int) -> Attributes:
+    """Return the time in which the code ran, and the rest of the span."""
+    length_us = ended_us - created_us
+    run_us = min(course.run_us(), length_us)
+    return {"flowspan.queued_s": (length_us - run_us) / 1e6, "flowspan.run_s": run_us / 1e6}
 
 
 def _context_of(trace: TraceContext | None) -> SpanContext | None:
@@ -297,11 +332,15 @@ def _attributes_of(run: Run, course: Course) -> Attributes:
     state = course.end
     attributes: Attributes = {
         "flowspan.run.id": run.id,
+        "flowspan.root_run.id": run.root_run_id,
         "flowspan.run.kind": "flow" if run.kind == RunKind.FLOW else "task",
         "flowspan.attempts": course.attempt_count,
         "flowspan.state.type": StateType(state.type).name,
         "flowspan.state.name": state.name,
     }
+    flow_run_id = flow_run_of(run)
+    if flow_run_id:
+        attributes["flowspan.flow_run.id"] = flow_run_id
     if run.run_name:
         attributes["flowspan.run.name"] = run.run_name
     if run.tags:

@@ -59,6 +59,18 @@ def parse_peer(peer: str) -> Endpoint | None:
     return Endpoint(host, int(port))
 
 
+def is_local(peer: str) -> bool:
+    """Return True if a call came over a Unix socket or the loopback device.
+
+    Args:
+        peer: The peer in gRPC's notation; empty over HTTP on a Unix socket, or if it is unknown.
+    """
+    if peer.startswith("unix:"):
+        return True
+    end = parse_peer(peer)
+    return end is not None and ip_address(end.host).is_loopback
+
+
 def _unmapped(host: str) -> str:
     """Return an address of IPv6, or that of IPv4 that it contains."""
     address = IPv6Address(host)

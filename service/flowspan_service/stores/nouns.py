@@ -16,6 +16,7 @@ from flowspan_service.stores.families import FamilyReads, FamilyWrites
 from flowspan_service.stores.fences import FenceWrites
 from flowspan_service.stores.flows import FlowReads, FlowWrites
 from flowspan_service.stores.labels import LabelReads, LabelWrites
+from flowspan_service.stores.last_signs import LastSignReads, LastSignWrites
 from flowspan_service.stores.logs import LogReads, LogWrites
 from flowspan_service.stores.run_reads import RunReads
 from flowspan_service.stores.run_writes import RunWrites
@@ -42,6 +43,7 @@ class AllReads:
         self.families = FamilyReads(reading)
         self.flows = FlowReads(reading)
         self.labels = LabelReads(reading)
+        self.last_signs = LastSignReads(reading)
         self.logs = LogReads(reading)
         self.runs = RunReads(reading)
         self.sessions = SessionReads(reading)
@@ -56,6 +58,7 @@ class AllWrites:
     def __init__(self, tx: Transaction) -> None:
         flows = FlowWrites(tx)
         self.labels = LabelWrites(tx)
+        self.last_signs = LastSignWrites(tx)
         self.runs = RunWrites(tx, flows, self.labels)
         self.logs = LogWrites(tx, self.runs)
         self.artifacts = ArtifactWrites(tx)
@@ -69,11 +72,12 @@ class AllWrites:
         self.variables = VariableWrites(tx)
         self.verdicts = VerdictWrites(tx)
         # The nouns whose rows are deleted with their run, the largest rows first.
-        of_runs = (self.artifacts, self.labels, self.commands)
+        of_runs = (self.artifacts, self.labels, self.commands, self.last_signs)
         self.deletions = DeletionWrites(tx, self.runs, of_runs)
         self.buffers: tuple[NounWrites, ...] = (
             self.runs,
             self.labels,
+            self.last_signs,
             self.logs,
             self.artifacts,
             self.commands,

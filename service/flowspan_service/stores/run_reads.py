@@ -14,7 +14,7 @@ from flowspan_service.domain.runs import RunKind
 from flowspan_service.domain.states import Cause, StateType
 from flowspan_service.stores import trees
 from flowspan_service.stores.engine.bounds import bounded
-from flowspan_service.stores.engine.bulk import chunks
+from flowspan_service.stores.engine.bulk import IDS_PER_STATEMENT, chunks
 from flowspan_service.stores.engine.reading import ROWS_BUFFERED, streaming
 from flowspan_service.stores.run_lists import KEY_COLUMNS, count_statement, page_statement
 from flowspan_service.stores.run_traces import derive_traces, read_traces
@@ -186,6 +186,15 @@ class RunReads:
     def traces(self, run_ids: Iterable[str]) -> dict[str, TraceContext]:
         """Return the trace contexts of the runs among these that have one, by run."""
         return read_traces(self._reading, run_ids)
+
+    def function_names(self, run_ids: Iterable[str]) -> dict[str, str]:
+        """Return the names of the flows or tasks of the existing runs among these, by run."""
+        found: dict[str, str] = {}
+        with self._reading.connection() as connection:
+            for chunk in chunks(sorted(set(run_ids)), IDS_PER_STATEMENT):
+                statement = select(run.c.id, run.c.function_name).where(run.c.id.in_(chunk))
+                found.update({row.id: row.function_name for row in connection.execute(statement)})
+        return found
 
     def needing_spans(self, *, after: int, since_us: int, limit: int) -> SpanRuns:
         """Return runs whose spans the service exports, by the position of their end."""

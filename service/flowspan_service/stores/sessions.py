@@ -23,7 +23,13 @@ from sqlalchemy import (
 )
 
 from flowspan_service.domain.leases import StoredSign
-from flowspan_service.domain.sessions import OtlpTarget, Session, SessionStatus, SpanSource
+from flowspan_service.domain.session_ends import end_of
+from flowspan_service.domain.sessions import (
+    OtlpTarget,
+    Session,
+    SessionStatus,
+    SpanSource,
+)
 from flowspan_service.stores.engine.bulk import IDS_PER_STATEMENT, chunks
 from flowspan_service.stores.engine.transaction import Buffered
 from flowspan_service.stores.ids import Id
@@ -122,7 +128,14 @@ _UPSERT_TARGET = text(
 ).bindparams(bindparam("session_id", type_=Id))
 
 _SOURCES = (
-    select(session.c.id, session.c.client, session_resource.c.attributes, session_otlp_target)
+    select(
+        session.c.id,
+        session.c.client,
+        session.c.status,
+        session.c.lease_expires_us,
+        session_resource.c.attributes,
+        session_otlp_target,
+    )
     .join(session_resource, session_resource.c.session_id == session.c.id, isouter=True)
     .join(session_otlp_target, session_otlp_target.c.session_id == session.c.id, isouter=True)
 )
@@ -257,7 +270,8 @@ def _source_of(row: Any) -> SpanSource:
     target = None
     if row.protocol is not None:
         target = OtlpTarget(row.protocol, row.traces_url, row.logs_url)
-    return SpanSource(client.get("name", ""), resource, target)
+    end = end_of(row.status, row.lease_expires_us, client)
+    return SpanSource(client.get("name", ""), resource, target, end)
 
 
 class SessionWrites(Buffered):

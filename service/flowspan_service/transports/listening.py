@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from flowspan_service.process.sockets import short_socket_path
+from flowspan_service.process.sockets import is_loopback, short_socket_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +22,11 @@ class Listener(Protocol):
     def listen_on_socket(self, path: Path) -> None:
         """Listen on a Unix socket."""
         ...
+
+
+def is_private(config: Config) -> bool:
+    """Return True if only processes of this machine can reach the service."""
+    return not config.uses_tcp or is_loopback(config.host)
 
 
 def url_of(host: str, port: int, *, is_over_tls: bool = False) -> str:

@@ -62,6 +62,7 @@ class ReportStream:
         self._backend = backend
         self._loop = asyncio.get_running_loop()
         self._lease_us = backend.terms.lease_us
+        self._heard_at_us = backend.clock.monotonic_us()
         self._renewed_at_us = 0
         self._signs = 1
         self._reading_in_thread = False
@@ -172,12 +173,24 @@ class ReportStream:
                 self.session_id,
                 connection_id=self.connection_id,
                 grace_us=self._backend.terms.grace_us,
+                is_broken_off=self._is_broken_off(),
             )
         )
+
+    def _is_broken_off(self) -> bool:
+        """Return True if the other side ended the connection.
+
+        The other causes are an error of this service, and pings without an answer: nothing was
+        heard for a time then. A network or a proxy between may end it, too; their clients reconnect
+        within the grace.
+        """
+        silent_us = self._backend.clock.monotonic_us() - self._heard_at_us
+        return self._failure is None and silent_us < limits.MIN_PING_TIMEOUT_MS * 1000
 
     async def _read(self, frames: AsyncIterator[bytes]) -> None:
         async for data in frames:
             self._signs += 1
+            self._heard_at_us = self._backend.clock.monotonic_us()
             if len(data) > limits.MAX_FRAME:
                 raise too_large("frame", len(data), limits.MAX_FRAME)
             self._reading_in_thread = True

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flowspan_service.app.ports.fences import FenceWrites
     from flowspan_service.app.ports.flows import FlowReads
     from flowspan_service.app.ports.labels import LabelReads, LabelWrites
+    from flowspan_service.app.ports.last_signs import LastSignReads, LastSignWrites
     from flowspan_service.app.ports.logs import LogReads, LogWrites
     from flowspan_service.app.ports.runs import RunReads, RunWrites
     from flowspan_service.app.ports.sessions import SessionReads, SessionWrites
@@ -67,6 +68,11 @@ class AllReads(Protocol):
     @property
     def labels(self) -> LabelReads:
         """The reads of labels."""
+        ...
+
+    @property
+    def last_signs(self) -> LastSignReads:
+        """The reads of last signs of life."""
         ...
 
     @property
@@ -141,6 +147,11 @@ class AllWrites(Protocol):
     @property
     def labels(self) -> LabelWrites:
         """The labels in this transaction."""
+        ...
+
+    @property
+    def last_signs(self) -> LastSignWrites:
+        """The last signs of life in this transaction."""
         ...
 
     @property

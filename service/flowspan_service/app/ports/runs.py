@@ -152,6 +152,10 @@ class RunReads(Protocol):
         """Return the trace contexts of the runs among these that have one, by run."""
         ...
 
+    def function_names(self, run_ids: Iterable[str]) -> dict[str, str]:
+        """Return the names of the flows or tasks of the existing runs among these, by run."""
+        ...
+
     def needing_spans(self, *, after: int, since_us: int, limit: int) -> SpanRuns:
         """Return runs whose spans the service exports, by the position of their end.
 

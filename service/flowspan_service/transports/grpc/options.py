@@ -5,7 +5,6 @@ from __future__ import annotations
 from flowspan_service.api import limits
 
 _KEEPALIVE_MS = 10_000
-_MIN_KEEPALIVE_TIMEOUT_MS = 20_000
 
 
 def server_options(lease_us: int) -> list[tuple[str, int]]:
@@ -17,7 +16,7 @@ def server_options(lease_us: int) -> list[tuple[str, int]]:
     Args:
         lease_us: The lease of sessions, in microseconds.
     """
-    timeout_ms = max(_MIN_KEEPALIVE_TIMEOUT_MS, lease_us // 1000 + 5_000)
+    timeout_ms = max(limits.MIN_PING_TIMEOUT_MS, lease_us // 1000 + 5_000)
     return [
         ("grpc.max_receive_message_length", limits.MAX_MESSAGE),
         ("grpc.max_send_message_length", -1),

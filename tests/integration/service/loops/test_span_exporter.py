@@ -19,8 +19,12 @@ from flowspan_service.domain.rules.transitions import ProposedTransition, enter
 from flowspan_service.domain.runs import Run, RunKind, TraceContext
 from flowspan_service.domain.states import Cause, State, StateType
 from flowspan_service.loops import span_exporter as spans_module
+from flowspan_service.loops import span_lanes
 from flowspan_service.loops.loop_claims import LEASE_S, HeldClaim, holder_name
-from flowspan_service.loops.span_exporter import SpanExporter, span_exporter
+from flowspan_service.loops.span_batches import SpanBatches
+from flowspan_service.loops.span_exporter import SpanExporter
+from flowspan_service.loops.span_receivers import Receiver, Receivers
+from flowspan_service.loops.span_senders import SpanSender
 from flowspan_service.loops.span_watermark import OldWatermark
 
 if TYPE_CHECKING:
@@ -118,9 +122,24 @@ class End:
         uow.runs.add_transition(run)
 
 
+OWN = Receiver("grpc", "http://own:4317", is_own=True)
+
+
+class Clock(ManualClock):
+    """A wall clock that moves only when told to, and a real monotonic clock."""
+
+    def monotonic_us(self) -> int:
+        return time.monotonic_ns() // 1000
+
+
+def senders_to(store: MemoryStore, sink: FakeSink) -> Callable[[Receiver], SpanSender]:
+    batches = SpanBatches(store, Resource({}), MessageDecoder())
+    return lambda _: SpanSender(batches, sink)
+
+
 @pytest.fixture
 def store() -> MemoryStore:
-    return MemoryStore(ManualClock())
+    return MemoryStore(Clock())
 
 
 @pytest.fixture
@@ -133,6 +152,7 @@ def start(
     store: MemoryStore, sink: FakeSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., SpanExporter]]:
     monkeypatch.setattr(spans_module, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(span_lanes, "FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr(spans_module, "RETRY_S", 0.001)
     monkeypatch.setattr(spans_module, "LOOK_INTERVAL_S", 0.001)
     started = []
@@ -141,9 +161,9 @@ def start(
         exporter = SpanExporter(
             store,
             store.clock,
-            sink=sink,
-            resource=Resource({}),
-            decoder=MessageDecoder(),
+            receivers=Receivers(OWN, allows_clients=False),
+            senders=senders_to(store, sink),
+            exists=lambda *_: None,
             holder=holder_name(process_id=1, is_shared=is_shared),
             is_shared=is_shared,
             old_watermark=OldWatermark(tmp_path / "spans-exported"),
@@ -355,7 +375,7 @@ def test_the_position_moves_after_the_export(
     sink.gate.clear()
     crash(store, "a")
     assert sink.tried.acquire(timeout=WAIT_S)
-    assert position(store) == 0
+    assert position(store) < store.position()
     assert store.claims.get("spans").holder
     sink.gate.set()
     wait_until(lambda: position(store) == store.position())
@@ -518,34 +538,13 @@ def replica(store: MemoryStore, sink: FakeSink, number: int) -> SpanExporter:
     exporter = SpanExporter(
         store,
         store.clock,
-        sink=sink,
-        resource=Resource({}),
-        decoder=MessageDecoder(),
+        receivers=Receivers(OWN, allows_clients=False),
+        senders=senders_to(store, sink),
+        exists=lambda *_: None,
         holder=f"replica {number}",
         is_shared=True,
         old_watermark=OldWatermark(None),
+        spawn=lambda work: work(),
     )
     assert exporter._begin().name == "DONE"
     return exporter
-
-
-def test_whether_there_is_anything_to_do(store: MemoryStore, tmp_path: Path) -> None:
-    def made(endpoint: str | None, **environ: str) -> bool:
-        exporter = span_exporter(
-            store,
-            store.clock,
-            endpoint=endpoint,
-            home=tmp_path,
-            environ=environ,
-            decoder=MessageDecoder(),
-        )
-        if exporter is not None:
-            exporter.close()
-        return exporter is not None
-
-    assert not made(None)
-    assert not made("", OTEL_EXPORTER_OTLP_ENDPOINT=" ")
-    assert made("127.0.0.1:4317")
-    assert made(None, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:4317")
-    assert made(None, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT="http://127.0.0.1:4317")
-    assert not made("127.0.0.1:4317", OTEL_SDK_DISABLED="true")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
+import pytest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import StatusCode
 
@@ -18,7 +21,6 @@ from flowspan_service.loops.span_courses import Wait, course_of, needs_history
 from flowspan_service.loops.span_records import spans_of
 
 if TYPE_CHECKING:
-    import pytest
     from opentelemetry.sdk.trace import ReadableSpan
 
 S = StateType
@@ -83,8 +85,14 @@ def test_attempts_are_children_of_the_run() -> None:
         (S.RUNNING, 1, 0), (S.SCHEDULED, 1, 3), (S.RUNNING, 2, 8), (S.COMPLETED, 2, 9)
     )
     history[2].state.message = "OSError: no"
-    span, first, second = spans(run, history)
+    span, waiting, first, second = spans(run, history)
     assert span.attributes["flowspan.attempts"] == 2
+    assert (span.attributes["flowspan.queued_s"], span.attributes["flowspan.run_s"]) == (5, 4)
+    assert (waiting.name, *seconds(waiting)) == ("waiting", 3, 8)
+    assert dict(waiting.attributes) == {"flowspan.wait.reason": "retry"}
+    assert waiting.parent == span.context
+    expected = hashlib.sha256(UUID(RUN_ID).bytes + bytes([128, 0, 0, 2])).hexdigest()[:16]
+    assert f"{waiting.context.span_id:016x}" == expected
     assert span.status.status_code is StatusCode.UNSET
     assert events(span) == [
         ("flowspan.awaiting_retry", 3, {"flowspan.delay_s": 5.0, "flowspan.attempt": 2}),
@@ -108,7 +116,8 @@ def test_an_attempt_that_failed_before_the_next_one_shows_its_error() -> None:
     run, history = course_of_steps(
         (S.RUNNING, 1, 0), (S.FAILED, 1, 1), (S.RUNNING, 2, 4), (S.FAILED, 2, 6)
     )
-    span, first, second = spans(run, history)
+    span, waiting, first, second = spans(run, history)
+    assert dict(waiting.attributes) == {}, "no delay was reported"
     assert [events(each)[-1][2]["exception.message"] for each in (span, first, second)] == [
         "at 6",
         "at 1",
@@ -120,7 +129,9 @@ def test_an_attempt_that_failed_before_the_next_one_shows_its_error() -> None:
 
 def test_the_last_attempt_that_failed_is_not_listed_alone() -> None:
     run, history = course_of_steps((S.SCHEDULED, 1, 1), (S.RUNNING, 1, 2), (S.FAILED, 1, 3))
-    (span,) = spans(run, history)
+    span, waiting = spans(run, history)
+    assert (waiting.name, *seconds(waiting)) == ("waiting", 0, 2)
+    assert dict(waiting.attributes) == {"flowspan.wait.reason": "schedule"}
     assert [name for name, _, _ in events(span)] == ["flowspan.running", "exception"]
     assert not course_of(run, history).waits, "no attempt failed before that wait"
 
@@ -153,13 +164,67 @@ def test_the_attempt_of_a_process_that_died() -> None:
         (S.CRASHED, 2, 30),
         cause=Cause.SESSION_LOST,
     )
-    span, _, second = spans(run, history)
+    span, _, _, second = spans(run, history)
     for each in (span, second):
         assert each.attributes["error.type"] == "flowspan.crashed"
         assert each.end_time == 30 * 10**9
     run.trace = TraceContext(TRACE.traceparent)
     (span,) = spans(run, history)
     assert span.attributes["flowspan.attempts"] == 2, "a client with an SDK sent the attempts"
+
+
+def test_a_run_whose_process_fell_silent_ends_with_its_last_sign_of_life() -> None:
+    run, history = course_of_steps(
+        (S.RUNNING, 1, 1),
+        (S.SCHEDULED, 1, 2),
+        (S.RUNNING, 2, 4),
+        (S.CRASHED, 2, 30),
+        cause=Cause.SESSION_LOST,
+    )
+    course = course_of(run, history, last_sign_us=6_000_000)
+    made = spans_of(run, course, Resource({}), decoder=MessageDecoder())
+    span, *_, second = made
+    assert [each.name for each in made] == [
+        *("fetch", "waiting", "waiting", "fetch attempt", "fetch attempt")
+    ]
+    assert seconds(span) == (0, 6)
+    assert seconds(second) == (4, 6)
+    assert (span.attributes["flowspan.queued_s"], span.attributes["flowspan.run_s"]) == (3, 3)
+    assert events(span)[-1] == ("flowspan.declared_crashed", 30, {})
+    for sign_us, end_s in ((-1, 0), (None, 30), (99_000_000, 30)):
+        course = course_of(run, history, last_sign_us=sign_us)
+        span, *_ = spans_of(run, course, Resource({}), decoder=MessageDecoder())
+        assert span.end_time == end_s * 10**9
+
+
+@pytest.mark.parametrize("at", [S.SCHEDULED, S.RUNNING])
+def test_a_run_that_ended_while_it_waited(at: StateType) -> None:
+    steps: list[Step] = [(S.RUNNING, 1, 0), (S.SCHEDULED, 1, 3), (S.CANCELLED, 1, 5)]
+    if at is S.RUNNING:
+        steps[1:1] = [(S.SCHEDULED, 1, 1), (S.RUNNING, 2, 2)]
+        steps[3:] = [(S.CANCELLED, 2, 5)]
+    run, history = course_of_steps(*steps)
+    waits = [seconds(each) for each in spans(run, history) if each.name == "waiting"]
+    assert waits == ([(3, 5)] if at is S.SCHEDULED else [(1, 2)])
+
+
+def test_a_short_wait_has_no_span() -> None:
+    run, history = course_of_steps((S.RUNNING, 1, 0), (S.COMPLETED, 1, 2))
+    run.started_us = history[1].state.time_us = 9_999
+    assert len(spans(run, history)) == len(spans(run, [])) == 1
+    run.started_us = history[1].state.time_us = 10_000
+    for known in ([], history):
+        span, waiting = spans(run, known)
+        assert waiting.end_time - waiting.start_time == 10_000_000
+        assert span.attributes["flowspan.queued_s"] == 0.01
+        assert span.attributes["flowspan.run_s"] == 1.99
+
+
+def test_a_long_wait_before_a_short_history_is_worth_a_read() -> None:
+    run, _ = course_of_steps((S.RUNNING, 1, 1), (S.COMPLETED, 1, 2))
+    assert needs_history(run)
+    run, _ = course_of_steps((S.COMPLETED, 1, 1), name="Cached")
+    assert needs_history(run)
 
 
 def test_a_run_that_was_rolled_back_shows_both() -> None:
@@ -199,3 +264,4 @@ def test_many_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (len(course.attempts), course.attempt_count) == (3, 7)
     assert len(course.waits) <= 7
     assert course.waits[0] == Wait(1_000_000, 5_000_000, 2)
+    assert course.run_us() == 0, "each attempt takes no time here"

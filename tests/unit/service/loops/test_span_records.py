@@ -15,8 +15,9 @@ from flowspan_service.api.span_facts import MessageDecoder
 from flowspan_service.domain.runs import Definition, Run, RunDetails, RunKind, TraceContext
 from flowspan_service.domain.span_facts import InputFacts
 from flowspan_service.domain.states import Cause, State, StateType
+from flowspan_service.domain.traces import needs_span
 from flowspan_service.loops.span_courses import course_of
-from flowspan_service.loops.span_records import CAUSE_DEPTH, link_to, needs_span, spans_of
+from flowspan_service.loops.span_records import CAUSE_DEPTH, link_to, spans_of
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -79,8 +80,13 @@ def test_the_span_of_a_crashed_run() -> None:
         "flowspan.state.name": "Crashed",
         "flowspan.span.synthetic": True,
         "error.type": "flowspan.crashed",
+        "flowspan.root_run.id": "r1",
+        "flowspan.queued_s": 0.0005,
+        "flowspan.run_s": 3.9995,
     }
-    assert span.events == ()
+    assert [(event.name, event.timestamp) for event in span.events] == [
+        ("flowspan.declared_crashed", 5_000_000_000)
+    ]
 
 
 def test_made_twice_it_is_the_same() -> None:
@@ -88,7 +94,7 @@ def test_made_twice_it_is_the_same() -> None:
 
 
 def test_a_run_that_waited_says_how_long() -> None:
-    (event,) = span_of(make_run(started_us=3_000_000), RESOURCE).events
+    event, _ = span_of(make_run(started_us=3_000_000), RESOURCE).events
     assert (event.name, event.timestamp) == ("flowspan.running", 3_000_000_000)
     assert dict(event.attributes) == {"flowspan.waited_s": 2.0}
 
@@ -129,6 +135,19 @@ def test_the_span_of_a_client_without_an_sdk(
 )
 def test_who_gets_no_span(traceparent: str, parent: str) -> None:
     assert span_of(make_run(trace=TraceContext(traceparent, "", parent)), RESOURCE) is None
+
+
+def test_the_flow_of_a_run() -> None:
+    task = make_run(flow_run_id="f1")
+    spans = spans_of(task, course_of(task), RESOURCE, decoder=MessageDecoder(), flow_name="etl")
+    assert spans[0].attributes["flowspan.flow.name"] == "etl"
+    assert spans[0].attributes["flowspan.flow_run.id"] == "f1"
+    alone = span_of(make_run(), RESOURCE)
+    assert not {"flowspan.flow.name", "flowspan.flow_run.id"} & alone.attributes.keys()
+    subflow = make_run(id="f2", flow_run_id="f1")
+    subflow.kind = RunKind.FLOW
+    flow = span_of(subflow, RESOURCE)
+    assert flow.attributes["flowspan.flow_run.id"] == "f2"
 
 
 def test_a_root_has_no_parent() -> None:

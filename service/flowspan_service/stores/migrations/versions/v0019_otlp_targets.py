@@ -1,4 +1,4 @@
-"""The receivers of the spans and logs of clients."""
+"""The receivers of the spans and logs of clients, and the last signs of life of crashed runs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,15 @@ def upgrade() -> None:
         sa.Column("logs_url", sa.Text(), nullable=False),
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "last_sign",
+        sa.Column("run_id", Id(), primary_key=True),
+        sa.Column("at_us", sa.BigInteger(), nullable=False),
+        sqlite_with_rowid=False,
+    )
 
 
 def downgrade() -> None:
     """Migrate back to the version before."""
+    op.drop_table("last_sign")
     op.drop_table("session_otlp_target")

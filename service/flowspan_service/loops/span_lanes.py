@@ -1,0 +1,204 @@
+"""A lane: the runs whose spans go to one receiver.
+
+Each receiver has its own lane, so that a slow or dead one holds up no other. A lane sends one page
+of runs at a time, in a thread of its own, and pauses after a failure. It keeps no runs that wait:
+only the position from which to read them again, so its memory does not grow while the receiver is
+away. Runs that were in doubt (`span_doubts`) come later than their position; it keeps their ids.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from flowspan_service.domain.runs import Run
+    from flowspan_service.loops.span_receivers import Receiver
+
+log = structlog.get_logger("flowspan.spans")
+
+FIRST_PAUSE_S = 1.0
+MAX_PAUSE_S = 30.0
+GIVE_UP_S = 600.0
+"""The time after which a receiver that a client named is given up."""
+MAX_LATE = 10_000
+"""The maximum number of ids that a lane keeps. Above it, runs are read (and sent) again."""
+
+
+class Sender(Protocol):
+    """Makes the spans of runs, and sends them to a receiver. Used by one thread at a time."""
+
+    def send(self, runs: Sequence[Run]) -> bool:
+        """Send the spans of the runs; return True if the receiver accepted all. May block."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection, and abort an export in flight. Called in another thread."""
+        ...
+
+
+def in_thread(work: Callable[[], None]) -> None:
+    """Do work in a thread that does not keep the process alive."""
+    threading.Thread(target=work, name="spans-sender", daemon=True).start()
+
+
+class Lane:
+    """The runs whose spans go to one receiver. For the exporter's thread only, but for `_send`.
+
+    Args:
+        receiver: The receiver.
+        sender: Sends to it.
+        on_end: Called in the sending thread when a page was sent, or failed.
+        spawn: Starts the sending thread.
+    """
+
+    def __init__(
+        self,
+        receiver: Receiver,
+        sender: Sender,
+        on_end: Callable[[], None],
+        spawn: Callable[[Callable[[], None]], None] = in_thread,
+    ) -> None:
+        self.receiver = receiver
+        self.late: dict[int, str] = {}
+        """The ids of runs below `missed_from` that were in doubt when their position was read."""
+        self.missed_from: int | None = None
+        """The position of the first run that is not done, `late` ones apart; None if all are."""
+        self._sender = sender
+        self._on_end = on_end
+        self._spawn = spawn
+        self._sending: list[tuple[int, str]] = []
+        self._sending_late = False
+        self._outcome: bool | None = None
+        self._pause_s = 0.0
+        self._due_us = 0
+        self._failing_since_us: int | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """True while a page is under way, or its outcome was not read."""
+        return bool(self._sending)
+
+    @property
+    def has_backlog(self) -> bool:
+        """True if runs wait that are not under way."""
+        return bool(self.late) or self.missed_from is not None
+
+    @property
+    def is_failing(self) -> bool:
+        """True if the last page failed."""
+        return self._failing_since_us is not None
+
+    def pause_us(self, now_us: int) -> int:
+        """Return the time until the next try; 0 if it is due."""
+        return max(0, self._due_us - now_us)
+
+    def low_position(self) -> int | None:
+        """Return the lowest position of a run that is not done; None if all are."""
+        waiting = [position for position, _ in self._sending]
+        waiting += self.late
+        if self.missed_from is not None:
+            waiting.append(self.missed_from)
+        return min(waiting, default=None)
+
+    def offer(self, runs: Sequence[Run], now_us: int) -> None:
+        """Send new runs, or leave them for later."""
+        if self.is_busy or self.has_backlog or self.pause_us(now_us):
+            self.miss(runs[0].position)
+        else:
+            self.start(runs)
+
+    def miss(self, position: int) -> None:
+        """Note that runs from a position on are not done."""
+        if self.missed_from is None or position < self.missed_from:
+            self.missed_from = position
+        self.late = {at: run_id for at, run_id in self.late.items() if at < self.missed_from}
+
+    def add_late(self, position: int, run_id: str) -> None:
+        """Add a run whose position was passed while it was in doubt."""
+        if self.missed_from is not None and position >= self.missed_from:
+            return  # it is read again anyway
+        self.late[position] = run_id
+        if len(self.late) > MAX_LATE:
+            self.miss(min(self.late))
+
+    def pass_to(self, position: int) -> None:
+        """Drop what another process has done: the runs up to a position."""
+        if self.missed_from is not None:
+            self.missed_from = max(self.missed_from, position + 1)
+        self.late = {at: run_id for at, run_id in self.late.items() if at > position}
+
+    def forget(self) -> None:
+        """Drop all that waits."""
+        self.late, self.missed_from = {}, None
+
+    def start(self, runs: Sequence[Run], *, are_late: bool = False) -> None:
+        """Send runs in a thread.
+
+        Args:
+            runs: At least one run.
+            are_late: True if they are from `late`, which the caller has removed there.
+        """
+        self._sending = [(run.position, run.id) for run in runs]
+        self._sending_late = are_late
+        self._outcome = None
+        self._spawn(lambda: self._send(runs))
+
+    def _send(self, runs: Sequence[Run]) -> None:
+        accepted = False
+        try:
+            accepted = self._sender.send(runs)
+        except Exception:
+            log.warning("spans_not_sent", receiver=self.receiver.url, exc_info=True)
+        self._outcome = accepted
+        self._on_end()
+
+    def settle(self, now_us: int) -> bool:
+        """Read the outcome of a page that has ended; return True if there was one."""
+        accepted = self._outcome
+        if accepted is None or not self._sending:
+            return False
+        sent, self._sending, self._outcome = self._sending, [], None
+        if accepted:
+            self._succeed()
+        else:
+            self._fail(sent, now_us)
+        return True
+
+    def _succeed(self) -> None:
+        if self._failing_since_us is not None:
+            log.info("spans_exported_again", receiver=self.receiver.url)
+        self._failing_since_us, self._pause_s, self._due_us = None, 0.0, 0
+
+    def _fail(self, sent: Sequence[tuple[int, str]], now_us: int) -> None:
+        if self._failing_since_us is None:
+            self._failing_since_us = now_us
+            hint = self.receiver.hint
+            log.warning(
+                "spans_wait",
+                receiver=self.receiver.url,
+                reason="they cannot be exported; the export is retried",
+                **({"hint": hint} if hint else {}),
+            )
+        self._pause_s = min(max(self._pause_s * 2, FIRST_PAUSE_S), MAX_PAUSE_S)
+        self._due_us = now_us + round(self._pause_s * 1e6)
+        if self._sending_late:
+            for position, run_id in sent:
+                self.add_late(position, run_id)
+        else:
+            self.miss(sent[0][0])
+
+    def is_hopeless(self, now_us: int) -> bool:
+        """Return True if the receiver is to be given up."""
+        since_us = self._failing_since_us
+        if self.receiver.is_own or since_us is None or self.is_busy:
+            return False
+        return now_us - since_us >= GIVE_UP_S * 1e6
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._sender.close()
