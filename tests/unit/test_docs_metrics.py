@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
+from tests.support.metric_expressions import series_of
+
 from flowspan_service.metrics.ended_runs import MAX_FLOWS, OTHER_FLOWS
 from flowspan_service.metrics.families import FAMILIES, FamilyType
 
@@ -56,19 +59,15 @@ def test_the_page_tells_the_bound_of_flows() -> None:
     assert f'`flow="{OTHER_FLOWS}"`' in PAGE
 
 
-def test_alerts_use_metrics_that_exist() -> None:
+def test_the_alerts_of_the_page_are_those_of_prometheus() -> None:
+    groups = yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yml").read_text())["groups"]
+    alerts = {rule["alert"]: rule["expr"] for group in groups for rule in group["rules"]}
+    rows = re.findall(r"^\| [^|]+ \| `(\w+)` \| `([^`]+)` \|$", section("Alerts"), re.MULTILINE)
+    assert dict(rows) == alerts
+
+
+def test_the_page_names_no_other_metrics() -> None:
     names = set(re.findall(r"\bflowspan_[a-z_]+\b", PAGE))
     known = {name for family in FAMILIES for name in series_of(family)}
+    known |= {family.prometheus_name for family in FAMILIES}
     assert names <= known, names - known
-
-
-def series_of(family: Family) -> set[str]:
-    """Return the names of the series of a metric in Prometheus."""
-    name = family.prometheus_name
-    suffixes = {
-        FamilyType.COUNTER: ["_total"],
-        FamilyType.INFO: ["_info"],
-        FamilyType.GAUGE: [""],
-        FamilyType.HISTOGRAM: ["", "_bucket", "_count", "_sum"],
-    }
-    return {name + suffix for suffix in suffixes[family.type]}
