@@ -329,6 +329,8 @@ func (c *Client) hello() *flowspanpb.Hello {
 		ClientTime:     timestamppb.New(time.Unix(0, c.clock.Now())),
 		Resource:       c.resource(hostname),
 		SpansByService: !c.tracing.hasSDK(),
+		LogsByService:  !c.tracing.hasSDK(),
+		OtlpTarget:     otlpTarget(os.Getenv),
 	}
 	if c.config.lease > 0 {
 		hello.Lease = durationpb.New(c.config.lease)

@@ -92,7 +92,7 @@ func begin(ctx context.Context, client *Client, kind Kind, name string, pc uintp
 	code := codeOf(pc)
 	ctx = context.WithValue(ctx, runKey{}, r)
 	ctx, r.cancel = context.WithCancelCause(ctx)
-	ctx, said := r.startSpan(ctx, code)
+	ctx, said := r.startSpan(ctx, code, c.options.links)
 	c.ctx = ctx
 	event := wire.RunCreated{
 		RunID: r.idText, Kind: flowspanpb.RunKind_RUN_KIND_TASK, FunctionName: name, RunName: r.name,

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"reflect"
 	"sync/atomic"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Future is a task that runs in a goroutine of its own.
@@ -100,6 +102,13 @@ func (f *Future[T]) RunID() string {
 		return ""
 	}
 	return f.run.idText
+}
+
+func (f *Future[T]) spanContext() trace.SpanContext {
+	if f.run == nil {
+		return trace.SpanContext{}
+	}
+	return f.run.span.own
 }
 
 // Map starts a task for each item, as Go does, and returns the futures in the order of the items.

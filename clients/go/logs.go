@@ -31,11 +31,19 @@ func LoggerName(name string) LogOption {
 	return func(h *logHandler) { h.name = wire.Clip(name, wire.MaxName) }
 }
 
+// RunAttributes adds the names of the run to the records that are passed on, as spans have them
+// (flowspan.run.id, flowspan.run.name, flowspan.flow.name, flowspan.flow_run.id, flowspan.root_run.id and
+// flowspan.attempt), for handlers that export them. The record that the run stores is unchanged.
+func RunAttributes() LogOption {
+	return func(h *logHandler) { h.named = true }
+}
+
 // logHandler sends records to the run of their context.
 type logHandler struct {
 	next  slog.Handler
 	level slog.Leveler
 	name  string
+	named bool
 	// attrs writes the attributes of a record, as slog.TextHandler formats them, to text.
 	attrs slog.Handler
 	text  *lockedBuffer
@@ -107,13 +115,33 @@ func (h *logHandler) Enabled(ctx context.Context, level slog.Level) bool {
 
 // Handle adds the record to the run of its context, and passes it on.
 func (h *logHandler) Handle(ctx context.Context, record slog.Record) error {
-	if run, ok := RunFromContext(ctx); ok && record.Level >= h.level.Level() {
+	run, ok := RunFromContext(ctx)
+	if ok && record.Level >= h.level.Level() {
 		run.log(ctx, levelNumber(record.Level), h.name, h.message(ctx, record))
 	}
 	if h.next == nil || !h.next.Enabled(ctx, record.Level) {
 		return nil
 	}
+	if ok && h.named {
+		record = record.Clone()
+		record.AddAttrs(run.logAttributes()...)
+	}
 	return h.next.Handle(ctx, record)
+}
+
+// logAttributes returns the names of the run for log records.
+func (r *Run) logAttributes() []slog.Attr {
+	said := []slog.Attr{slog.String("flowspan.run.id", r.idText), slog.String("flowspan.root_run.id", r.rootText), slog.Int("flowspan.attempt", r.Attempt())}
+	for _, each := range []slog.Attr{
+		slog.String("flowspan.run.name", r.name),
+		slog.String("flowspan.flow.name", r.flowName),
+		slog.String("flowspan.flow_run.id", r.FlowRunID()),
+	} {
+		if each.Value.String() != "" {
+			said = append(said, each)
+		}
+	}
+	return said
 }
 
 // message returns the message and the attributes as text.

@@ -3,6 +3,7 @@ package flowspan_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"log/slog"
 	"strings"
 	"testing"
@@ -142,4 +143,42 @@ func TestAFullOutboxLeavesOutLogsAndSaysHowMany(t *testing.T) {
 		t.Error(len(found), last)
 	}
 	same(t, history(t, client, run), []string{"1 PENDING Pending", "1 RUNNING Running", "1 COMPLETED Completed"})
+}
+
+func TestRecordsThatArePassedOnCanNameTheRun(t *testing.T) {
+	client := connect(t)
+	var passed bytes.Buffer
+	next := slog.NewJSONHandler(&passed, nil)
+	logger := slog.New(flowspan.NewLogHandler(next, flowspan.RunAttributes()))
+	var run *flowspan.Run
+	_, err := flowspan.Flow(ctxOf(t), client, "logs", func(ctx context.Context) (int, error) {
+		return flowspan.Task(ctx, "load", func(ctx context.Context) (int, error) {
+			run = current(ctx)
+			logger.InfoContext(ctx, "named", "own", 1)
+			logger.InfoContext(context.Background(), "outside")
+			return 0, nil
+		}, flowspan.Name("load-17"))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(passed.String()), "\n")
+	var said map[string]any
+	if err := json.Unmarshal([]byte(lines[0]), &said); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]any{
+		"own": 1.0, "flowspan.run.id": run.ID(), "flowspan.run.name": "load-17", "flowspan.flow.name": "logs",
+		"flowspan.flow_run.id": run.FlowRunID(), "flowspan.root_run.id": run.RootID(), "flowspan.attempt": 1.0,
+	} {
+		if said[name] != want {
+			t.Errorf("%s is %v, not %v", name, said[name], want)
+		}
+	}
+	if strings.Contains(lines[1], "flowspan.") {
+		t.Error(lines[1])
+	}
+	if found := records(t, client, flowspan.LogQuery{RunID: run.ID()}); len(found) != 1 || found[0].Message != "named own=1" {
+		t.Error(found)
+	}
 }

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"flowspan.dev/go/flowspanpb"
 	"flowspan.dev/go/internal/report"
 	"flowspan.dev/go/internal/uuid7"
@@ -29,6 +31,7 @@ type Run struct {
 	function string
 	name     string
 	tags     []string
+	flowName string // of the flow that the run belongs to; empty if that is not known
 
 	id, rootID                  uuid7.ID
 	idText, rootText, flowRunID string
@@ -97,6 +100,19 @@ func (r *Run) Attempt() int { return int(r.attempt.Load()) }
 // Client returns the client that reports the run.
 func (r *Run) Client() *Client { return r.client }
 
+// TraceURL returns the address of the run's trace in the page of a trace viewer, by
+// FLOWSPAN_TRACE_URL, or as the service told it. It is empty if neither names one, or if the trace is
+// not sampled.
+func (r *Run) TraceURL() string {
+	span := r.span.own
+	if !span.IsSampled() {
+		return ""
+	}
+	return traceURL(r.client.session.Welcome().GetTraceUrl(), span.TraceID().String())
+}
+
+func (r *Run) spanContext() trace.SpanContext { return r.span.own }
+
 // Cancel cancels the contexts of the run and of all runs that it called in this process. The run ends
 // as CANCELLED when its function returns an error. Use Client.CancelFlowRun for a run of any process.
 func (r *Run) Cancel(reason string) {
@@ -130,13 +146,16 @@ func newRun(ctx context.Context, client *Client, kind Kind, function string, o *
 	r.idText = r.id.String()
 	r.rootID, r.rootText = r.id, r.idText
 	r.attempt.Store(1)
+	if kind == KindFlow {
+		r.flowName = function
+	}
 	switch parent, ok := RunFromContext(ctx); {
 	case ok && parent.client == client:
 		r.parent = parent
 		r.parentText = parent.idText
 		r.rootID, r.rootText = parent.rootID, parent.rootText
 		if kind == KindTask {
-			r.flowRunID = parent.FlowRunID()
+			r.flowRunID, r.flowName = parent.FlowRunID(), parent.flowName
 		}
 	case !ok:
 		if outer := outerOf(ctx, client); outer.hasRun {

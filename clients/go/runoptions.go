@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"flowspan.dev/go/flowspanpb"
 	"flowspan.dev/go/internal/wire"
 )
@@ -24,6 +26,7 @@ type runOptions struct {
 	description   string
 	version       string
 	inputs        []*flowspanpb.RunInput
+	links         []inputLink
 	labels        map[string]string
 	recordResult  bool
 }
@@ -87,7 +90,11 @@ type Upstream interface{ RunID() string }
 func Input(parameter string, upstream Upstream) RunOption {
 	return func(o *runOptions) {
 		if id := upstream.RunID(); id != "" && parameter != "" && len(o.inputs) < wire.MaxInputs {
-			o.inputs = append(o.inputs, &flowspanpb.RunInput{RunId: id, Parameter: wire.Clip(parameter, wire.MaxName)})
+			parameter = wire.Clip(parameter, wire.MaxName)
+			o.inputs = append(o.inputs, &flowspanpb.RunInput{RunId: id, Parameter: parameter})
+			if found, ok := upstream.(interface{ spanContext() trace.SpanContext }); ok {
+				o.links = append(o.links, inputLink{parameter, id, found.spanContext()})
+			}
 		}
 	}
 }

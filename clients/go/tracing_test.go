@@ -2,6 +2,7 @@ package flowspan_test
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -75,6 +76,118 @@ func TestRunsAreSpansOfTheSDK(t *testing.T) {
 	if !strings.Contains(stored.GetTraceparent(), spans["flaky"].SpanContext.SpanID().String()) || stored.GetExportedByService() ||
 		stored.GetParentSpanId() != spans["traced"].SpanContext.SpanID().String() {
 		t.Error(stored)
+	}
+}
+
+func TestSpansSayWhatTheyBelongToAndHowLongTheyWaited(t *testing.T) {
+	exporter := tracetest.NewInMemoryExporter()
+	provider := sdk.NewTracerProvider(sdk.WithSyncer(exporter))
+	client := connect(t, flowspan.WithTracerProvider(provider))
+	var outer, inner *flowspan.Run
+	_, err := flowspan.Flow(ctxOf(t), client, "outer", func(ctx context.Context) (int, error) {
+		outer = current(ctx)
+		return flowspan.Flow(ctx, client, "inner", func(ctx context.Context) (int, error) {
+			inner = current(ctx)
+			return flowspan.Task(ctx, "patient", func(ctx context.Context) (int, error) {
+				if current(ctx).Attempt() == 1 {
+					return 0, errOops
+				}
+				return flowspan.Task(ctx, "innermost", func(context.Context) (int, error) { return 0, nil })
+			}, flowspan.Retries(1, flowspan.Constant(30*time.Millisecond)))
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	spans := map[string]tracetest.SpanStub{}
+	for _, span := range exporter.GetSpans() {
+		// On a busy machine, other runs wait visibly as well.
+		if span.Name != "waiting" || attributes(span.Attributes)["flowspan.wait.reason"] == "retry" {
+			spans[span.Name] = span
+		}
+	}
+	for name, flow := range map[string]*flowspan.Run{"outer": outer, "inner": inner, "patient": inner, "innermost": inner} {
+		said := attributes(spans[name].Attributes)
+		if said["flowspan.flow.name"] != flow.FunctionName() || said["flowspan.flow_run.id"] != flow.ID() || said["flowspan.root_run.id"] != outer.ID() {
+			t.Error(name, said)
+		}
+		length := spans[name].EndTime.Sub(spans[name].StartTime).Seconds()
+		if queued, ran := seconds(spans[name], "queued_s"), seconds(spans[name], "run_s"); queued < 0 || ran <= 0 || math.Abs(queued+ran-length) > 1e-6 {
+			t.Error(name, queued, ran, length)
+		}
+	}
+	waiting, patient := spans["waiting"], spans["patient"]
+	if waiting.Parent.SpanID() != patient.SpanContext.SpanID() || waiting.EndTime.Sub(waiting.StartTime) < 30*time.Millisecond {
+		t.Error(waiting)
+	}
+	if queued := seconds(patient, "queued_s"); queued < 0.03 {
+		t.Error(queued)
+	}
+}
+
+func seconds(span tracetest.SpanStub, name string) float64 {
+	for _, each := range span.Attributes {
+		if each.Key == attribute.Key("flowspan."+name) {
+			return each.Value.AsFloat64()
+		}
+	}
+	return -1
+}
+
+func TestInputsAreLinks(t *testing.T) {
+	exporter := tracetest.NewInMemoryExporter()
+	client := connect(t, flowspan.WithTracerProvider(sdk.NewTracerProvider(sdk.WithSyncer(exporter))))
+	nothing := func(context.Context) (int, error) { return 0, nil }
+	_, err := flowspan.Flow(ctxOf(t), client, "linked", func(ctx context.Context) (int, error) {
+		one := flowspan.Go(ctx, "one", nothing)
+		inputs := []flowspan.RunOption{flowspan.Input("other", one)}
+		for range 11 {
+			inputs = append(inputs, flowspan.Input("many", flowspan.Go(ctx, "load", nothing)))
+		}
+		return flowspan.Task(ctx, "reduce", nothing, inputs...)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, span := range exporter.GetSpans() {
+		if span.Name != "reduce" {
+			continue
+		}
+		if len(span.Links) != 2 {
+			t.Fatal(span.Links)
+		}
+		one, many := attributes(span.Links[0].Attributes), attributes(span.Links[1].Attributes)
+		if one["flowspan.input.name"] != "other" || one["flowspan.input.count"] != "" || one["flowspan.run.id"] == "" {
+			t.Error(one)
+		}
+		if many["flowspan.input.name"] != "many" || many["flowspan.input.count"] != "11" || !span.Links[1].SpanContext.IsValid() {
+			t.Error(many)
+		}
+	}
+}
+
+func TestARunKnowsTheAddressOfItsTrace(t *testing.T) {
+	t.Setenv("FLOWSPAN_TRACE_URL", "http://localhost:16686/trace/{trace_id}")
+	provider := sdk.NewTracerProvider()
+	unsampled := sdk.NewTracerProvider(sdk.WithSampler(sdk.NeverSample()))
+	for _, each := range []struct {
+		provider  trace.TracerProvider
+		isSampled bool
+	}{{provider, true}, {unsampled, false}} {
+		client := connect(t, flowspan.WithTracerProvider(each.provider))
+		_, err := flowspan.Flow(ctxOf(t), client, "linked", func(ctx context.Context) (int, error) {
+			want := ""
+			if each.isSampled {
+				want = "http://localhost:16686/trace/" + trace.SpanContextFromContext(ctx).TraceID().String()
+			}
+			if found := current(ctx).TraceURL(); found != want {
+				t.Errorf("%q is not %q", found, want)
+			}
+			return 0, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

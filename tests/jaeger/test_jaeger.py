@@ -178,6 +178,47 @@ def test_jaeger_finds_runs_by_their_attributes(
     assert found["traceID"] == trace_id
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "is_found"),
+    [
+        ("flowspan.state.type", "FAILED", True),
+        ("flowspan.state.type", "COMPLETED", False),
+        ("flowspan.flow.name", "broken", True),
+        ("error.type", "ZeroDivisionError", True),
+        ("error.type", "KeyError", False),
+    ],
+)
+def test_the_filters_of_the_page_on_traces(
+    service: ServiceProcess,
+    jaeger: Jaeger,
+    flowspan_home: Path,
+    name: str,
+    value: str,
+    is_found: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    own = f"filters-{os.getpid()}-{time.time_ns()}"
+    run_code(
+        """
+        from flowspan import flow
+
+        @flow
+        def broken():
+            1 / 0
+
+        broken(return_state=True)
+        """,
+        home=flowspan_home,
+        address=service.address,
+        env={"OTEL_SERVICE_NAME": own},
+    )
+    jaeger.wait_for_trace(trace_id_of(service, "broken"), ["broken"])
+    tags = quote(f'{{"{name}":"{value}"}}')
+    now_us = time.time_ns() // 1000
+    hour_us = 3_600_000_000
+    query = f"service={own}&tags={tags}&start={now_us - hour_us}&end={now_us + hour_us}&limit=9"
+    assert len(jaeger.get(f"/api/traces?{query}")["data"]) == is_found
+
+
 def test_promise_no_trace_hole_in_jaeger(
     service: ServiceProcess, jaeger: Jaeger, flowspan_home: Path
 ) -> None:

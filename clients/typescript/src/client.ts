@@ -15,6 +15,7 @@ import { type Command, type Hello, HelloSchema } from "./gen/flowspan/v1/report_
 import { ReportService } from "./gen/flowspan/v1/report_service_pb.js";
 import { SystemService } from "./gen/flowspan/v1/system_service_pb.js";
 import { type Verdict, VerdictKind } from "./gen/flowspan/v1/verdict_pb.js";
+import { otlpTargetOf } from "./reporter/otlp_target.js";
 import { Reporter } from "./reporter/reporter.js";
 import { resourceOf } from "./reporter/resource.js";
 import { incomingFromEnviron, parseRunContext } from "./runs/carriers.js";
@@ -218,6 +219,7 @@ export class Client extends Reader implements AsyncDisposable {
       incoming,
       openRuns: new Map(),
       places: new Map(),
+      tracePage: () => parts.environ.FLOWSPAN_TRACE_URL?.trim() || service.traceUrl,
       has: (capability) => service.capabilities.includes(capability),
       warn: (message) => this.warn(message),
       outermostChanged: (isOpen) => {
@@ -343,6 +345,7 @@ export class Client extends Reader implements AsyncDisposable {
 
   private hello(ackedSequence: number): Hello {
     const { environ, tracer } = this.parts;
+    const otlpTarget = otlpTargetOf(environ);
     return create(HelloSchema, {
       sessionId: this.sessionId,
       secret: this.secret,
@@ -353,8 +356,14 @@ export class Client extends Reader implements AsyncDisposable {
       processId: BigInt(process.pid),
       clientTime: timestamp(nowUs()),
       ackedSequence: BigInt(ackedSequence),
-      resource: resourceOf(environ),
+      resource: resourceOf(environ, {
+        script: process.argv[1],
+        host: hostname(),
+        processId: process.pid,
+      }),
       spansByService: !tracer.hasSdk,
+      logsByService: !tracer.hasSdk,
+      ...(otlpTarget === undefined ? {} : { otlpTarget }),
     });
   }
 

@@ -23,6 +23,7 @@ const (
 	MaxTaskParameters   = 64 * kib
 	MaxPayload          = mib
 	MaxTraceState       = 512
+	MaxURL              = kib
 	MaxLogMessage       = 256 * kib
 	MaxArtifactText     = 32 * kib
 	MaxArtifactType     = 64

@@ -212,6 +212,8 @@ export interface ServiceInfo {
   readonly database: string;
   readonly startTime?: Date;
   readonly capabilities: readonly string[];
+  /** The address of a trace in a trace viewer, with `{trace_id}` for its id; empty without one. */
+  readonly traceUrl: string;
 }
 
 /** The number of runs by the type of their state. */
@@ -402,6 +404,7 @@ export function toServiceInfo(message: GetInfoResponse): ServiceInfo {
     version: message.version,
     database: message.database,
     capabilities: message.capabilities,
+    traceUrl: message.traceUrl,
     ...present({ startTime: dateOf(message.startTime) }),
   };
 }

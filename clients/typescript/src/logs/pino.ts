@@ -31,16 +31,35 @@ const OWN_MEMBERS = new Set([
   "name",
   "msg",
   "flowspan_run_id",
+  "flowspan.run.id",
+  "flowspan.run.name",
+  "flowspan.flow.name",
+  "flowspan.flow_run.id",
+  "flowspan.root_run.id",
+  "flowspan.attempt",
   "trace_id",
   "span_id",
 ]);
 
-/** Return the ids of the current run, for the option `mixin` of pino. */
-export function pinoMixin(): Record<string, string> {
+/**
+ * Return the names and ids of the current run, for the option `mixin` of pino. They are named as the
+ * attributes of spans are.
+ */
+export function pinoMixin(): Record<string, string | number> {
   const run = currentRun();
   if (run === undefined) return {};
   const span = run.span.current();
-  return { flowspan_run_id: run.id, trace_id: span.traceId, span_id: span.spanId };
+  return {
+    flowspan_run_id: run.id, // the name of earlier versions
+    "flowspan.run.id": run.id,
+    "flowspan.run.name": run.name,
+    ...(run.flowName ? { "flowspan.flow.name": run.flowName } : {}),
+    ...(run.flowRunId ? { "flowspan.flow_run.id": run.flowRunId } : {}),
+    "flowspan.root_run.id": run.rootRunId,
+    "flowspan.attempt": run.attempt,
+    trace_id: span.traceId,
+    span_id: span.spanId,
+  };
 }
 
 /** Return a stream for pino that stores records with the current run. Outside runs it does nothing. */

@@ -25,6 +25,8 @@ export interface RunHost {
   readonly openRuns: Map<string, Run>;
   /** The places of calls, by what was called. */
   readonly places: Map<string, Place>;
+  /** The address of a trace, with `{trace_id}` in place of the id; empty if none is configured. */
+  tracePage(): string;
   /** Whether the service has a capability. */
   has(capability: string): boolean;
   /** Called when a top-level run begins, and when it has ended. */

@@ -3,6 +3,7 @@
 import { nowUs } from "../core/clock.js";
 import { newId } from "../core/ids.js";
 import type { RunSpan } from "../trace/spans.js";
+import { traceUrl } from "../trace/trace_url.js";
 import { RunArtifacts } from "./artifacts.js";
 import {
   formatRunContext,
@@ -72,6 +73,8 @@ export class Run<P = unknown> {
   readonly rootRunId: string;
   /** The flow run that it belongs to: itself, or the one that called it; empty outside flows. */
   readonly flowRunId: string;
+  /** The name of that flow; empty outside flows, and if it runs in another process. */
+  readonly flowName: string;
   /** Logs records that are stored with the run. */
   readonly log: RunLogger;
   /** Creates artifacts of the run. */
@@ -123,6 +126,7 @@ export class Run<P = unknown> {
     this.parentRunId = parent?.id ?? incoming?.run?.runId ?? "";
     this.rootRunId = parent?.rootRunId ?? incoming?.run?.rootRunId ?? this.id;
     this.flowRunId = kind === "flow" ? this.id : (parent?.flowRunId ?? "");
+    this.flowName = kind === "flow" ? this.functionName : (parent?.flowName ?? "");
     this.name = cleanName(options.runName ?? this.defaultName());
     this.place = host.has("run_details.v1") ? this.findPlace() : undefined;
     this.inputs = options.inputs === undefined ? [] : inputList(options.inputs);
@@ -130,6 +134,8 @@ export class Run<P = unknown> {
       id: this.id,
       rootId: this.rootRunId,
       kind,
+      flowRunId: this.flowRunId,
+      flowName: this.flowName,
       functionName: this.functionName,
       name: this.name,
       tags: this.tags,
@@ -178,6 +184,16 @@ export class Run<P = unknown> {
   /** The ids of the run's span: 32 and 16 hex digits. */
   get traceId(): string {
     return this.span.context.traceId;
+  }
+
+  /**
+   * The address of the run's trace in the page of a trace viewer, by `FLOWSPAN_TRACE_URL`, or as the
+   * service told it; undefined if neither names one, or if the trace is not sampled.
+   */
+  get traceUrl(): string | undefined {
+    const { traceId, flags } = this.span.context;
+    const isSampled = (Number.parseInt(flags, 16) & 1) === 1;
+    return isSampled ? traceUrl(this.host.tracePage(), traceId) : undefined;
   }
 
   /** Run a task below this run. */

@@ -8,6 +8,10 @@ import type { RunSpan, SpanEnd, SpanFacts, Tracer } from "./spans.js";
 type OpenTelemetry = typeof Api;
 
 const LEAST_WAIT_US = 1_000;
+/** A wait that is worth a span. */
+const VISIBLE_WAIT_US = 10_000;
+/** More inputs of one parameter are one link, with their number. */
+const MAX_LINKS = 10;
 
 /**
  * Return a tracer over the SDK that the program has set up; undefined if it has set up none, or
@@ -78,6 +82,10 @@ class SdkSpan implements RunSpan {
   private attempt: Api.Span | undefined;
   private attempts = 0;
   private attemptBeganUs = 0;
+  /** The begin of the wait before the next attempt; undefined while the code runs. */
+  private idleUs: number | undefined;
+  /** The time of the attempts that have ended. */
+  private ranUs = 0;
 
   constructor(
     private readonly api: OpenTelemetry,
@@ -87,6 +95,7 @@ class SdkSpan implements RunSpan {
     outside: Api.Context,
     readonly parentSpanId: string,
   ) {
+    this.idleUs = facts.createdUs;
     this.context = spanContext(span.spanContext());
     this.inside = api.trace.setSpan(outside, span);
   }
@@ -103,6 +112,7 @@ class SdkSpan implements RunSpan {
   }
 
   attemptBegan(attempt: number, atUs: number): void {
+    this.waited(atUs);
     this.attempts = attempt;
     this.attemptBeganUs = atUs;
     const waitedUs = atUs - this.facts.createdUs;
@@ -121,6 +131,8 @@ class SdkSpan implements RunSpan {
     this.fail(span, error, errorType(error), atUs);
     span.end(hrTime(atUs));
     this.attempt = undefined;
+    this.ranUs += Math.max(atUs - this.attemptBeganUs, 0);
+    this.idleUs = atUs;
     if (delayMs > 0) {
       this.span.addEvent(
         "flowspan.awaiting_retry",
@@ -140,7 +152,12 @@ class SdkSpan implements RunSpan {
 
   end(end: SpanEnd): void {
     const { span } = this;
+    if (this.idleUs === undefined) this.ranUs += Math.max(end.endedUs - this.attemptBeganUs, 0);
+    else this.waited(end.endedUs);
+    const queuedUs = Math.max(end.endedUs - this.facts.createdUs - this.ranUs, 0);
     span.setAttributes({
+      "flowspan.run_s": this.ranUs / 1e6,
+      "flowspan.queued_s": queuedUs / 1e6,
       "flowspan.state.type": end.type,
       "flowspan.state.name": end.name,
       "flowspan.attempts": end.attempts,
@@ -153,6 +170,18 @@ class SdkSpan implements RunSpan {
     }
     this.attempt?.end(hrTime(end.endedUs));
     span.end(hrTime(end.endedUs));
+  }
+
+  /** Record a wait that has ended: before the first attempt, or before a retry. */
+  private waited(untilUs: number): void {
+    const beganUs = this.idleUs;
+    this.idleUs = undefined;
+    if (beganUs === undefined || untilUs - beganUs < VISIBLE_WAIT_US) return;
+    const options = {
+      startTime: hrTime(beganUs),
+      attributes: this.attempts > 0 ? { "flowspan.wait.reason": "retry" } : {},
+    };
+    this.tracer.startSpan("waiting", options, this.inside).end(hrTime(untilUs));
   }
 
   private startAttempt(beganUs: number): Api.Span {
@@ -180,7 +209,10 @@ function attributesOf(facts: SpanFacts): Api.Attributes {
   const attributes: Api.Attributes = {
     "flowspan.run.id": facts.id,
     "flowspan.run.kind": facts.kind,
+    "flowspan.root_run.id": facts.rootId,
   };
+  if (facts.flowRunId) attributes["flowspan.flow_run.id"] = facts.flowRunId;
+  if (facts.flowName) attributes["flowspan.flow.name"] = facts.flowName;
   if (facts.name) attributes["flowspan.run.name"] = facts.name;
   if (facts.tags.length > 0) attributes["flowspan.tags"] = [...facts.tags];
   if (facts.code !== undefined) {
@@ -192,11 +224,24 @@ function attributesOf(facts: SpanFacts): Api.Attributes {
 }
 
 function linksOf(api: OpenTelemetry, facts: SpanFacts): Api.Link[] {
-  return facts.inputs.flatMap(({ runId, parameter, span }) => {
-    if (span === undefined) return [];
-    const attributes = { "flowspan.input.name": parameter, "flowspan.run.id": runId };
-    return [{ context: remoteContext(api, span), attributes }];
-  });
+  const inputs = facts.inputs.filter((input) => input.span !== undefined);
+  const counts = new Map<string, number>();
+  for (const { parameter } of inputs) counts.set(parameter, (counts.get(parameter) ?? 0) + 1);
+  const links: Api.Link[] = [];
+  for (const { runId, parameter, span } of inputs) {
+    const count = counts.get(parameter) ?? 0;
+    if (count === 0) continue; // the first one stands for it
+    const attributes: Api.Attributes = {
+      "flowspan.input.name": parameter,
+      "flowspan.run.id": runId,
+    };
+    if (count > MAX_LINKS) {
+      attributes["flowspan.input.count"] = count;
+      counts.set(parameter, 0);
+    }
+    links.push({ context: remoteContext(api, span as SpanContext), attributes });
+  }
+  return links;
 }
 
 function spanContext(context: Api.SpanContext): SpanContext {

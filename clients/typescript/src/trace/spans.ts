@@ -8,6 +8,10 @@ export interface SpanFacts {
   readonly id: string;
   readonly rootId: string;
   readonly kind: "flow" | "task";
+  /** The flow run that it belongs to; empty outside flows. */
+  readonly flowRunId: string;
+  /** The name of that flow; empty if it is not known. */
+  readonly flowName: string;
   readonly functionName: string;
   readonly name: string;
   readonly tags: readonly string[];

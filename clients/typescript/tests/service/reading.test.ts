@@ -98,7 +98,16 @@ test("pino", async () => {
     ["ERROR", "app", "failed"],
   ]);
   expect(logs[1]?.message).toMatch(/Error: broken\n\s+at /);
-  expect(JSON.parse(lines[1]!)).toMatchObject({ flowspan_run_id: logs[0]?.runId });
+  const runId = logs[0]?.runId;
+  expect(JSON.parse(lines[1]!)).toMatchObject({
+    flowspan_run_id: runId,
+    "flowspan.run.id": runId,
+    "flowspan.run.name": "inner-0",
+    "flowspan.flow.name": "pino",
+    "flowspan.flow_run.id": flow.run.id,
+    "flowspan.root_run.id": flow.run.id,
+    "flowspan.attempt": 1,
+  });
   expect(JSON.parse(lines[0]!)).not.toHaveProperty("flowspan_run_id");
 });
 

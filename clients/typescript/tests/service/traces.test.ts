@@ -131,6 +131,68 @@ test("a run links to the runs whose results it takes", async () => {
   );
 });
 
+test("many inputs of one parameter are one link", async () => {
+  await client.flow("reduced", async (run) => {
+    const part = run.task("part", () => 1);
+    const parts = Array.from({ length: 11 }, () => run.task("many", () => 1));
+    await Promise.all([part, ...parts]);
+    await run.task("reduce", { inputs: { one: part, all: parts } }, () => 1);
+  });
+  const { links } = spanNamed("reduce");
+  expect(links.map((link) => link.attributes?.["flowspan.input.name"])).toEqual(["one", "all"]);
+  expect(links.map((link) => link.attributes?.["flowspan.input.count"])).toEqual([undefined, 11]);
+});
+
+test("spans say what they belong to, and how long they waited", async () => {
+  const outer = client.flow("outer", (run) =>
+    run.flow("inner", async (inner) => {
+      await inner.task("patient", { retries: 1, retryDelayMs: 30 }, (task) => {
+        if (task.attempt === 1) throw new Error("not yet");
+        return task.task("innermost", () => 1);
+      });
+      return inner.id;
+    }),
+  );
+  const innerId = await outer;
+  const flows = { outer: outer.run.id, inner: innerId, patient: innerId, innermost: innerId };
+  for (const [name, flowRunId] of Object.entries(flows)) {
+    const { attributes, duration } = spanNamed(name);
+    expect(attributes).toMatchObject({
+      "flowspan.flow.name": name === "outer" ? "outer" : "inner",
+      "flowspan.flow_run.id": flowRunId,
+      "flowspan.root_run.id": outer.run.id,
+    });
+    const ran = attributes["flowspan.run_s"] as number;
+    const queued = attributes["flowspan.queued_s"] as number;
+    expect(ran).toBeGreaterThanOrEqual(0);
+    expect(ran + queued).toBeCloseTo(duration[0] + duration[1] / 1e9, 5);
+  }
+  const patient = spanNamed("patient");
+  expect(patient.attributes["flowspan.queued_s"]).toBeGreaterThan(0.028);
+  // A machine under load may wait elsewhere as well.
+  const waits = exporter
+    .getFinishedSpans()
+    .filter((span) => span.attributes["flowspan.wait.reason"] === "retry");
+  expect(waits.map((span) => span.name)).toEqual(["waiting"]);
+  expect(waits[0]?.parentSpanContext?.spanId).toBe(patient.spanContext().spanId);
+  expect(waits[0]?.duration[1]).toBeGreaterThan(28e6);
+});
+
+test("a run knows the address of its trace", async () => {
+  const FLOWSPAN_TRACE_URL = "http://localhost:16686/trace/{trace_id}";
+  const environ = { FLOWSPAN_TRACE_URL };
+  const linked = await connect({ address: service.address, environ });
+  const flow = linked.flow("linked", (run) => run.traceUrl);
+  expect(await flow).toBe(`http://localhost:16686/trace/${flow.run.traceId}`);
+  await linked.close();
+  expect(await client.flow("unlinked", (run) => run.traceUrl)).toBeUndefined();
+  const headers = { traceparent: `00-${"a".repeat(32)}-${"b".repeat(16)}-00` };
+  const other = await connect({ address: service.address, environ });
+  const unsampled = other.flow("unsampled", { headers }, (run) => run.traceUrl);
+  expect(await unsampled).toBeUndefined();
+  await other.close();
+});
+
 test("the span of a request, and its tracestate, become the parents of a flow", async () => {
   const caller = client.flow("caller", (run) => run.headers());
   const headers = await caller;

@@ -13,6 +13,7 @@ import { delay, Wakeup } from "../../src/core/waiting.js";
 import { FlowspanError, flowspanErrorOf, lostCallOf } from "../../src/errors.js";
 import { StateType } from "../../src/gen/flowspan/v1/state_pb.js";
 import { Backoff } from "../../src/reporter/backoff.js";
+import { otlpTargetOf } from "../../src/reporter/otlp_target.js";
 import { resourceOf } from "../../src/reporter/resource.js";
 import {
   formatRunContext,
@@ -22,6 +23,7 @@ import {
   parseSpan,
 } from "../../src/runs/carriers.js";
 import { exponentialBackoff, retryDelayMs } from "../../src/runs/options.js";
+import { traceUrl } from "../../src/trace/trace_url.js";
 import { tlsFromEnviron } from "../../src/transport.js";
 import { VERSION } from "../../src/version.js";
 
@@ -220,9 +222,89 @@ test("enum values that are newer than the client survive", () => {
 });
 
 test("the resource follows the variables of OpenTelemetry", () => {
+  const program = { script: "/jobs/etl.job.mts", host: "here", processId: 7 };
   expect(
-    resourceOf({ OTEL_RESOURCE_ATTRIBUTES: "a=1, b=x%20y,broken,c=%zz", OTEL_SERVICE_NAME: "etl" }),
-  ).toEqual({ a: "1", b: "x y", c: "%zz", "service.name": "etl" });
+    resourceOf(
+      {
+        OTEL_RESOURCE_ATTRIBUTES: "a=1, b=x%20y,broken,c=%zz,host.name=given",
+        OTEL_SERVICE_NAME: "etl",
+      },
+      program,
+    ),
+  ).toEqual({
+    a: "1",
+    b: "x y",
+    c: "%zz",
+    "service.name": "etl",
+    "host.name": "given",
+    "process.pid": "7",
+  });
+  expect(resourceOf({}, program)).toMatchObject({ "service.name": "etl.job", "host.name": "here" });
+  const unnamed = { ...program, script: undefined };
+  expect(resourceOf({}, unnamed)["service.name"]).toBe("node");
+});
+
+describe("the receiver of this process", () => {
+  const endpoint = "OTEL_EXPORTER_OTLP_ENDPOINT";
+  const http = "http/protobuf";
+
+  test.each([
+    [{ [endpoint]: "http://c:4318" }, http, "http://c:4318/v1/traces", ""],
+    [{ [endpoint]: "http://c:4317/" }, "grpc", "http://c:4317", ""],
+    [{ [endpoint]: "https://c:443/base/?key=x#y" }, http, "https://c:443/base/v1/traces", ""],
+    [{ [endpoint]: "https://user:secret@c" }, http, "https://c/v1/traces", ""],
+    [
+      {
+        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: "http://c:1/own",
+        OTEL_EXPORTER_OTLP_PROTOCOL: "http/json",
+      },
+      http,
+      "http://c:1/own",
+      "",
+    ],
+    [{ [endpoint]: "c:4317" }, "grpc", "https://c:4317", ""],
+    [{ [endpoint]: "c:4317", OTEL_EXPORTER_OTLP_INSECURE: "true" }, "grpc", "http://c:4317", ""],
+    [{ [endpoint]: "http://c:4318", FLOWSPAN_OTLP_ENDPOINT: "own:1" }, "grpc", "http://own:1", ""],
+    [
+      { [endpoint]: "http://c:4318", OTEL_LOGS_EXPORTER: "console, otlp" },
+      http,
+      "http://c:4318/v1/traces",
+      "http://c:4318/v1/logs",
+    ],
+    [
+      { [endpoint]: "http://c:4318", OTEL_TRACES_EXPORTER: "none", OTEL_LOGS_EXPORTER: "otlp" },
+      http,
+      "",
+      "http://c:4318/v1/logs",
+    ],
+    [{ OTEL_TRACES_EXPORTER: "otlp" }, http, "http://localhost:4318/v1/traces", ""],
+  ])("%j", (environ, protocol, tracesUrl, logsUrl) => {
+    expect(otlpTargetOf(environ)).toEqual({ protocol, tracesUrl, logsUrl });
+  });
+
+  test.each([
+    {},
+    { [endpoint]: "http://c:4318", OTEL_TRACES_EXPORTER: "console" },
+    { [endpoint]: "http://c:4318", OTEL_SDK_DISABLED: "TRUE" },
+    { [endpoint]: "http://c:4318", FLOWSPAN_TRACING: "false" },
+    { [endpoint]: "http://c:4318", OTEL_EXPORTER_OTLP_PROTOCOL: "carrier-pigeon" },
+    { [endpoint]: "ftp://c:4318" },
+    { [endpoint]: "http://" },
+    { [endpoint]: `http://c/${"a".repeat(1024)}` },
+  ])("is not told: %j", (environ) => {
+    expect(otlpTargetOf(environ)).toBeUndefined();
+  });
+});
+
+test.each([
+  ["https://own/#{trace_id}", "https://own/#1"],
+  ["", undefined],
+  ["https://own/", undefined],
+  ["javascript:{trace_id}", undefined],
+  ["http://own/\x1b{trace_id}", undefined],
+  ["http://own/ {trace_id}", undefined],
+])("the address of a trace: %s", (page, expected) => {
+  expect(traceUrl(page, "1")).toBe(expected);
 });
 
 test("errors say whether a repetition may help", () => {

@@ -34,6 +34,13 @@ public interface Run {
   /** Returns the number of the current attempt, from 1. */
   int attempt();
 
+  /**
+   * Returns the address of the run's trace in the page of a trace viewer, by {@code
+   * FLOWSPAN_TRACE_URL}, or as the service told it; empty if neither names one, or if the trace is
+   * not sampled.
+   */
+  Optional<String> traceUrl();
+
   /** Returns a logger whose records are stored with the run, and passed on to SLF4J. */
   Logger log();
 

@@ -114,6 +114,11 @@ class ClientTest {
               id.set(run.id());
               assertEquals(run, Run.current().orElseThrow());
               assertEquals(run.id(), MDC.get("flowspan.run_id"));
+              assertEquals(run.id(), MDC.get("flowspan.run.id"));
+              assertEquals("first", MDC.get("flowspan.run.name"));
+              assertEquals("etl", MDC.get("flowspan.flow.name"));
+              assertEquals(run.id(), MDC.get("flowspan.flow_run.id"));
+              assertEquals(run.id(), MDC.get("flowspan.root_run.id"));
               return run.<Integer, RuntimeException>task("fetch", task -> 20) + 1;
             });
     assertEquals(21, result);

@@ -37,6 +37,10 @@ public final class Core implements Reporter.Listener {
   final boolean reportsTraces;
   final boolean hasDetails;
 
+  /** The address of a trace with a place for its id; empty if none is configured. */
+  final String tracePage;
+
+
   private final Map<String, RunScope> open = new ConcurrentHashMap<>();
   private final RunContext inherited;
   private final AtomicBoolean closed = new AtomicBoolean();
@@ -54,6 +58,8 @@ public final class Core implements Reporter.Listener {
       GetInfoResponse info = hello(options);
       capabilities = Set.copyOf(info.getCapabilitiesList());
       hasDetails = capabilities.contains("run_details.v1");
+      String ownPage = environ.getOrDefault("FLOWSPAN_TRACE_URL", "").strip();
+      tracePage = ownPage.isEmpty() ? info.getTraceUrl() : ownPage;
       tracing = Tracings.find(options.openTelemetry());
       reportsTraces = tracing == null && !info.getOtlpEndpoint().isEmpty();
       reporter =

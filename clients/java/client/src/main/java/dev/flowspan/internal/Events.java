@@ -27,7 +27,7 @@ final class Events {
                 State.newBuilder()
                     .setType(StateType.STATE_TYPE_PENDING)
                     .setName("Pending")
-                    .setTime(ProcessClock.timestamp(ProcessClock.now())));
+                    .setTime(ProcessClock.timestamp(scope.created)));
     if (scope.parent != null) {
       created.setParentRunId(scope.parent.id());
     } else if (scope.remote != null && !scope.remote.runId().isEmpty()) {

@@ -7,6 +7,7 @@ import io.opentelemetry.api.GlobalOpenTelemetry;
 import io.opentelemetry.api.OpenTelemetry;
 import io.opentelemetry.api.common.AttributeKey;
 import io.opentelemetry.api.common.Attributes;
+import io.opentelemetry.api.common.AttributesBuilder;
 import io.opentelemetry.api.trace.Span;
 import io.opentelemetry.api.trace.SpanBuilder;
 import io.opentelemetry.api.trace.SpanContext;
@@ -18,8 +19,11 @@ import io.opentelemetry.context.propagation.TextMapGetter;
 import io.opentelemetry.context.propagation.TextMapSetter;
 import java.time.Duration;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
 
 /** Spans of runs by an OpenTelemetry SDK, named and attributed as those of the Python client. */
 final class OtelTracing implements Tracing {
@@ -35,8 +39,35 @@ final class OtelTracing implements Tracing {
   private static final AttributeKey<Boolean> CANCELLED =
       AttributeKey.booleanKey("flowspan.cancelled");
   private static final AttributeKey<String> ERROR_TYPE = AttributeKey.stringKey("error.type");
-  private static final AttributeKey<Double> DELAY = AttributeKey.doubleKey("delay_s");
+  private static final AttributeKey<String> FLOW_NAME = AttributeKey.stringKey("flowspan.flow.name");
+  private static final AttributeKey<String> FLOW_RUN_ID =
+      AttributeKey.stringKey("flowspan.flow_run.id");
+  private static final AttributeKey<String> ROOT_RUN_ID =
+      AttributeKey.stringKey("flowspan.root_run.id");
+  private static final AttributeKey<Double> QUEUED = AttributeKey.doubleKey("flowspan.queued_s");
+  private static final AttributeKey<Double> RAN = AttributeKey.doubleKey("flowspan.run_s");
+  private static final AttributeKey<Double> WAITED = AttributeKey.doubleKey("flowspan.waited_s");
+  private static final AttributeKey<String> WAIT_REASON =
+      AttributeKey.stringKey("flowspan.wait.reason");
+  private static final AttributeKey<Long> THREAD_ID = AttributeKey.longKey("thread.id");
+  private static final AttributeKey<String> THREAD_NAME = AttributeKey.stringKey("thread.name");
+  private static final AttributeKey<String> CODE_FUNCTION =
+      AttributeKey.stringKey("code.function.name");
+  private static final AttributeKey<String> CODE_FILE = AttributeKey.stringKey("code.file.path");
+  private static final AttributeKey<Long> CODE_LINE = AttributeKey.longKey("code.line.number");
+  private static final AttributeKey<Double> DELAY = AttributeKey.doubleKey("flowspan.delay_s");
   private static final AttributeKey<String> INPUT = AttributeKey.stringKey("flowspan.input.name");
+  private static final AttributeKey<Long> INPUT_COUNT =
+      AttributeKey.longKey("flowspan.input.count");
+
+  /** More inputs of one parameter are one link, with their number. */
+  private static final int MAX_LINKS = 10;
+
+  /** A wait that is worth an event, and one that is worth a span. */
+  private static final long NOTICEABLE_WAIT_NANOS = 1_000_000;
+
+  private static final long VISIBLE_WAIT_NANOS = 10_000_000;
+
   private static final TextMapGetter<Map<String, String>> GETTER = new MapGetter();
   private static final TextMapSetter<Map<String, String>> SETTER = Map::put;
 
@@ -71,27 +102,53 @@ final class OtelTracing implements Tracing {
         tracer
             .spanBuilder(scope.function)
             .setParent(context)
+            .setStartTimestamp(ProcessClock.nanosOf(scope.created), TimeUnit.NANOSECONDS)
             .setAttribute(RUN_ID, scope.id())
             .setAttribute(RUN_NAME, scope.name())
-            .setAttribute(KIND, scope.isFlow() ? "flow" : "task");
+            .setAttribute(KIND, scope.isFlow() ? "flow" : "task")
+            .setAttribute(ROOT_RUN_ID, scope.rootRunId);
+    if (!scope.flowRunId.isEmpty()) {
+      builder.setAttribute(FLOW_RUN_ID, scope.flowRunId);
+    }
+    if (!scope.flowName.isEmpty()) {
+      builder.setAttribute(FLOW_NAME, scope.flowName);
+    }
+    if (scope.caller != null) {
+      builder
+          .setAttribute(CODE_FUNCTION, scope.caller.getFunction())
+          .setAttribute(CODE_FILE, scope.caller.getFilePath())
+          .setAttribute(CODE_LINE, (long) scope.caller.getLine());
+    }
     if (!scope.options.tags().isEmpty()) {
       builder.setAttribute(TAGS, scope.options.tags());
     }
-    scope
-        .options
-        .inputs()
-        .forEach((parameter, ids) -> ids.forEach(id -> link(builder, parameter, id)));
+    scope.options.inputs().forEach((parameter, ids) -> link(builder, parameter, ids));
     String parentSpanId = Span.fromContext(context).getSpanContext().getSpanId();
     boolean hasParent = Span.fromContext(context).getSpanContext().isValid();
     return new OtelSpan(
-        tracer, builder.startSpan(), context, scope.function, hasParent ? parentSpanId : "");
+        tracer, builder.startSpan(), context, scope, hasParent ? parentSpanId : "");
   }
 
-  /** Links to an input that is still open in this process; others have a span that is unknown. */
-  private static void link(SpanBuilder builder, String parameter, String runId) {
-    RunScope input = OpenRuns.find(runId);
-    if (input != null && input.span instanceof OtelSpan span) {
-      builder.addLink(span.span.getSpanContext(), Attributes.of(INPUT, parameter, RUN_ID, runId));
+  /** Links to inputs that are still open in this process; others have a span that is unknown. */
+  private static void link(SpanBuilder builder, String parameter, List<String> runIds) {
+    Map<String, OtelSpan> known = new LinkedHashMap<>();
+    for (String runId : runIds) {
+      RunScope input = OpenRuns.find(runId);
+      if (input != null && input.span instanceof OtelSpan span) {
+        known.put(runId, span);
+      }
+    }
+    boolean isOne = known.size() > MAX_LINKS;
+    for (Map.Entry<String, OtelSpan> each : known.entrySet()) {
+      AttributesBuilder said =
+          Attributes.builder().put(INPUT, parameter).put(RUN_ID, each.getKey());
+      if (isOne) {
+        said.put(INPUT_COUNT, (long) known.size());
+      }
+      builder.addLink(each.getValue().span.getSpanContext(), said.build());
+      if (isOne) {
+        return;
+      }
     }
   }
 
@@ -125,15 +182,25 @@ final class OtelTracing implements Tracing {
     private final Context context;
     private final String function;
     private final String parentSpanId;
+    private final long createdNanos;
     private volatile Span attempt;
     private volatile long attemptStartNanos;
     private volatile long attempts;
+    private volatile Thread thread;
 
-    OtelSpan(Tracer tracer, Span span, Context parent, String function, String parentSpanId) {
+    /** The begin of the wait before the next attempt; 0 while the code runs. */
+    private volatile long idleNanos;
+
+    /** The time of the attempts that have ended. */
+    private final AtomicLong ranNanos = new AtomicLong();
+
+    OtelSpan(Tracer tracer, Span span, Context parent, RunScope scope, String parentSpanId) {
       this.tracer = tracer;
       this.span = span;
-      this.function = function;
       this.parentSpanId = parentSpanId;
+      function = scope.function;
+      createdNanos = ProcessClock.nanosOf(scope.created);
+      idleNanos = createdNanos;
       context = parent.with(span);
     }
 
@@ -160,19 +227,44 @@ final class OtelTracing implements Tracing {
 
     @Override
     public void attempt(int number) {
+      long now = nowNanos();
+      long waited = now - createdNanos;
+      endWait(now);
       attempts = number;
-      attemptStartNanos = nowNanos();
+      attemptStartNanos = now;
+      thread = Thread.currentThread();
       if (number > 1) {
-        span.addEvent("flowspan.retrying");
-        attempt = startAttempt(number, attemptStartNanos);
+        span.addEvent("flowspan.retrying", now, TimeUnit.NANOSECONDS);
+        attempt = startAttempt(number, now);
+      } else if (waited >= NOTICEABLE_WAIT_NANOS) {
+        span.addEvent(
+            "flowspan.running", Attributes.of(WAITED, waited / 1e9), now, TimeUnit.NANOSECONDS);
       }
+    }
+
+    /** Ends the wait before the first attempt, or before a retry; a long one is a span. */
+    private void endWait(long untilNanos) {
+      long begin = idleNanos;
+      idleNanos = 0;
+      if (begin == 0 || untilNanos - begin < VISIBLE_WAIT_NANOS) {
+        return;
+      }
+      SpanBuilder builder =
+          tracer
+              .spanBuilder("waiting")
+              .setParent(context)
+              .setStartTimestamp(begin, TimeUnit.NANOSECONDS);
+      if (attempts > 0) {
+        builder.setAttribute(WAIT_REASON, "retry");
+      }
+      builder.startSpan().end(untilNanos, TimeUnit.NANOSECONDS);
     }
 
     private Span startAttempt(int number, long startNanos) {
       return tracer
           .spanBuilder(function + " attempt")
           .setParent(context)
-          .setStartTimestamp(startNanos, java.util.concurrent.TimeUnit.NANOSECONDS)
+          .setStartTimestamp(startNanos, TimeUnit.NANOSECONDS)
           .setAttribute(ATTEMPT, (long) number)
           .startSpan();
     }
@@ -181,9 +273,16 @@ final class OtelTracing implements Tracing {
     public void attemptFailed(Throwable error, Duration delay) {
       Span failed = attempt == null ? startAttempt(1, attemptStartNanos) : attempt;
       record(failed, error);
-      failed.end();
+      long now = nowNanos();
+      failed.end(now, TimeUnit.NANOSECONDS);
       attempt = null;
-      span.addEvent("flowspan.awaiting_retry", Attributes.of(DELAY, delay.toNanos() / 1e9));
+      ranNanos.addAndGet(now - attemptStartNanos);
+      idleNanos = now;
+      span.addEvent(
+          "flowspan.awaiting_retry",
+          Attributes.of(DELAY, delay.toNanos() / 1e9),
+          now,
+          TimeUnit.NANOSECONDS);
     }
 
     @Override
@@ -207,19 +306,33 @@ final class OtelTracing implements Tracing {
 
     @Override
     public void end(StateType type, String stateName, String message, Throwable error) {
+      long now = nowNanos();
+      if (idleNanos == 0) {
+        ranNanos.addAndGet(now - attemptStartNanos);
+      } else {
+        endWait(now);
+      }
+      long ran = ranNanos.get();
+      span.setAttribute(RAN, ran / 1e9);
+      span.setAttribute(QUEUED, (now - createdNanos - ran) / 1e9);
+      Thread last = thread;
+      if (last != null) {
+        span.setAttribute(THREAD_ID, last.getId());
+        span.setAttribute(THREAD_NAME, last.getName());
+      }
       span.setAttribute(TYPE, type.name().replace("STATE_TYPE_", ""));
       span.setAttribute(STATE, stateName);
       span.setAttribute(ATTEMPTS, attempts);
-      Span last = attempt;
+      Span inner = attempt;
       if (type == StateType.STATE_TYPE_CANCELLED) {
         span.setAttribute(CANCELLED, true);
       } else if (type != StateType.STATE_TYPE_COMPLETED) {
-        fail(last, stateName, message, error);
+        fail(inner, stateName, message, error);
       }
-      if (last != null) {
-        last.end();
+      if (inner != null) {
+        inner.end(now, TimeUnit.NANOSECONDS);
       }
-      span.end();
+      span.end(now, TimeUnit.NANOSECONDS);
     }
 
     private void fail(Span last, String stateName, String message, Throwable error) {
@@ -241,8 +354,7 @@ final class OtelTracing implements Tracing {
     }
 
     private static long nowNanos() {
-      java.time.Instant now = ProcessClock.now();
-      return now.getEpochSecond() * 1_000_000_000L + now.getNano();
+      return ProcessClock.nanosOf(ProcessClock.now());
     }
   }
 }

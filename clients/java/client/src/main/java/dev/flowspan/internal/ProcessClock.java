@@ -20,6 +20,11 @@ public final class ProcessClock {
     return START.plusNanos(nanos).truncatedTo(ChronoUnit.MICROS);
   }
 
+  /** Returns a time in nanoseconds since 1970. */
+  static long nanosOf(Instant time) {
+    return time.getEpochSecond() * 1_000_000_000L + time.getNano();
+  }
+
   /** Returns a time as a message. */
   public static Timestamp timestamp(Instant time) {
     return Timestamp.newBuilder()

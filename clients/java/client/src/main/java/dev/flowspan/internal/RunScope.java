@@ -19,6 +19,7 @@ import java.nio.channels.ClosedByInterruptException;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CancellationException;
@@ -42,6 +43,11 @@ public final class RunScope implements Run {
   final RunOptions options;
   final String rootRunId;
   final String flowRunId;
+
+  /** The name of the flow that the run belongs to; empty if it is not known. */
+  final String flowName;
+
+  final Instant created = ProcessClock.now();
 
   /** The place that called the run; null if it is not known, or not wanted. */
   final CodeLocation caller;
@@ -83,6 +89,7 @@ public final class RunScope implements Run {
     boolean isBelow = this.remote != null && !this.remote.runId().isEmpty();
     rootRunId = parent != null ? parent.rootRunId : isBelow ? this.remote.rootRunId() : id;
     flowRunId = isFlow() ? id : parent == null ? "" : parent.flowRunId;
+    flowName = isFlow() ? this.function : parent == null ? "" : parent.flowName;
     name = options.name().isEmpty() ? defaultName() : options.name();
     span =
         core.tracing == null
@@ -403,6 +410,12 @@ public final class RunScope implements Run {
   @Override
   public int attempt() {
     return attempt;
+  }
+
+  @Override
+  public Optional<String> traceUrl() {
+    boolean isSampled = (Integer.parseInt(trace.flags(), 16) & 1) == 1;
+    return isSampled ? TraceUrls.of(core.tracePage, trace.traceId()) : Optional.empty();
   }
 
   @Override

@@ -38,7 +38,9 @@ final class Session {
   /** Returns the first frame of a connection. */
   Hello hello(long ackedSequence) {
     Instant now = Instant.now();
-    return Hello.newBuilder()
+    Hello.Builder hello = Hello.newBuilder();
+    OtlpTargets.of(environ).ifPresent(hello::setOtlpTarget);
+    return hello
         .setSessionId(id)
         .setSecret(secret)
         .setClientName(CLIENT_NAME)
@@ -51,16 +53,17 @@ final class Session {
         .setAckedSequence(ackedSequence)
         .putAllResource(resource(environ))
         .setSpansByService(spansByService)
+        .setLogsByService(spansByService)
         .build();
   }
 
   /** Returns the attributes of this process, as OpenTelemetry's environment variables set them. */
   static Map<String, String> resource(Map<String, String> environ) {
     Map<String, String> resource = new LinkedHashMap<>();
-    resource.put("service.name", "flowspan");
+    resource.put("service.name", program(System.getProperty("sun.java.command", "")));
     for (String pair : environ.getOrDefault("OTEL_RESOURCE_ATTRIBUTES", "").split(",", -1)) {
       int equals = pair.indexOf('=');
-      if (equals > 0 && resource.size() < MAX_ATTRIBUTES - 5) {
+      if (equals > 0 && resource.size() < MAX_ATTRIBUTES - 6) {
         resource.put(
             Text.shortened(pair.substring(0, equals).strip(), 256),
             Text.shortened(decoded(pair.substring(equals + 1).strip()), 1024));
@@ -71,10 +74,25 @@ final class Session {
       resource.put("service.name", Text.shortened(name, 1024));
     }
     resource.put("telemetry.sdk.language", "java");
-    resource.put("process.pid", Long.toString(ProcessHandle.current().pid()));
+    resource.putIfAbsent("host.name", Text.shortened(hostname(environ), 1024));
+    resource.putIfAbsent("process.pid", Long.toString(ProcessHandle.current().pid()));
     resource.put("process.runtime.name", System.getProperty("java.runtime.name", "Java"));
     resource.put("process.runtime.version", System.getProperty("java.runtime.version", ""));
     return resource;
+  }
+
+  /**
+   * Returns the name of the program: its main class, or its file without {@code .jar}.
+   *
+   * @param command the main class or the path of a file, and the arguments; empty if it is unknown
+   */
+  static String program(String command) {
+    String main = command.strip().split(" ", 2)[0];
+    if (!main.endsWith(".jar")) {
+      return main.isEmpty() ? "java" : Text.shortened(main, 1024);
+    }
+    String file = main.substring(Math.max(main.lastIndexOf('/'), main.lastIndexOf('\\')) + 1);
+    return Text.shortened(file.substring(0, file.length() - ".jar".length()), 1024);
   }
 
   private static String decoded(String text) {

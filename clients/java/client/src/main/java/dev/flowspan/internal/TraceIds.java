@@ -77,9 +77,13 @@ final class TraceIds {
     if (span == null) {
       return "00-" + traceId + "-" + ownSpanId(attempt) + "-" + flags;
     }
-    String own = span.context().getTraceparent();
-    String ownFlags = own.substring(own.length() - 2);
-    return "00-" + span.traceId() + "-" + span.spanId() + "-" + ownFlags;
+    return "00-" + span.traceId() + "-" + span.spanId() + "-" + flags();
+  }
+
+  /** Returns the flags of the trace: two hex digits. */
+  String flags() {
+    String own = span == null ? flags : span.context().getTraceparent();
+    return own.length() < 2 ? "00" : own.substring(own.length() - 2);
   }
 
   String tracestate() {

@@ -92,7 +92,9 @@ class ReporterWireTest {
     assertEquals("java", hello.getClientLanguage());
     assertEquals(16, hello.getSecret().size());
     assertTrue(hello.getSpansByService());
-    assertEquals("flowspan", hello.getResourceOrThrow("service.name"));
+    assertEquals(
+        Session.program(System.getProperty("sun.java.command")),
+        hello.getResourceOrThrow("service.name"));
   }
 
   @Test
