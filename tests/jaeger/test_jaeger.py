@@ -194,7 +194,7 @@ def test_the_filters_of_the_page_on_traces(
     flowspan_home: Path,
     name: str,
     value: str,
-    is_found: bool,  # noqa: FBT001 - a parameter of the test
+    is_found: bool,
 ) -> None:
     own = f"filters-{os.getpid()}-{time.time_ns()}"
     run_code(

@@ -111,8 +111,8 @@ def load(
     try:
         config = config or get_config()
         told = None if config.otlp_endpoint else _told_target(config, service_endpoint, 0.0)
-        is_asked = names_endpoint(environ) or environ.get("OTEL_TRACES_EXPORTER")
-        is_asked = is_asked or config.otlp_endpoint or told or config.tracing
+        named = names_endpoint(environ) or environ.get("OTEL_TRACES_EXPORTER")
+        is_asked = named or config.otlp_endpoint or told or config.tracing
         if not is_asked or _is_off(config, environ):
             return
         from flowspan.telemetry import remote_span  # noqa: F401, PLC0415 - imports OpenTelemetry
