@@ -185,9 +185,7 @@ class SpanTracer:
             context, above = self._parent(context, outer)
         if self._fast is None:
             return self._start_foreign(record, time_ns, flow, context, above)
-        span: Any = self._fast.start_run(record, flow, time_ns, context, above)
-        if type(span) is not FastRunSpan:
-            return self._start_silent(record, time_ns, span, above.get_span_context())
+        span = self._fast.start_run(record, flow, time_ns, context, above)
         record.trace_ids = span.trace_id, span.span_id, span.flags
         if span.above is not None:
             record.parent_span = span.above.span_id
@@ -222,18 +220,7 @@ class SpanTracer:
             record_exception=False,
             set_status_on_exception=False,
         )
-        return self._start_silent(record, time_ns, span, above.get_span_context(), flow)
-
-    def _start_silent(
-        self,
-        record: RunRecord,
-        time_ns: int,
-        span: Span,
-        parent: SpanContext,
-        flow: RunRecord | None = None,
-    ) -> RunSpan | None:
-        """Return the span of a run for a span that is not flowspan's."""
-        own = span.get_span_context()
+        own, parent = span.get_span_context(), above.get_span_context()
         if not own.is_valid or own.span_id == parent.span_id:
             return None  # A provider without spans returns an invalid one, or the parent.
         # The API has no way to choose the tracestate of a new span. The attribute is private, but
@@ -544,8 +531,7 @@ class RunSpan:
         context = trace.set_span_in_context(self._span, otel_context.Context())
         if isinstance(self._tracer, FastTracer):
             child = self._tracer.start_own(name, context, attributes, start_ns, span_id)
-            if isinstance(child, FastSpan):
-                child.run = self._record
+            child.run = self._record
             return child
         return self._tracer.start_span(
             name,
