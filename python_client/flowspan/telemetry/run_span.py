@@ -452,12 +452,15 @@ class RunSpan:
                 self._show_waits(self._idle_ns, time_ns)  # and then ended without an attempt
             if self.pending is not None:
                 self.pending.cancel()
-            span = self._span
+            span, thread = self._span, self._thread
+            # The span does not keep the thread alive, which may hold values of user code.
+            facts = None if thread is None else (thread.ident, thread.name)
+            self._thread = None
             if type(span) is FastRunSpan:
                 span.outcome = state_type, state_name, self._tries, self._ran_ns
-                span.thread = self._thread
+                span.thread = facts
             elif span.is_recording():
-                self._put_outcome(state_type, state_name, time_ns)
+                self._put_outcome(state_type, state_name, facts, time_ns)
             if (
                 state_type == _COMPLETED
                 and self._current is span
@@ -469,11 +472,17 @@ class RunSpan:
         except Exception:
             logger.debug("Could not end the span of run %s.", self._record.id, exc_info=True)
 
-    def _put_outcome(self, state_type: int, state_name: str, time_ns: int) -> None:
+    def _put_outcome(
+        self,
+        state_type: int,
+        state_name: str,
+        thread: tuple[int | None, str] | None,
+        time_ns: int,
+    ) -> None:
         """Set the attributes that are known at the end on a span of the SDK."""
         length_ns = time_ns - self._created_ns
         attributes = names.end_attributes(
-            state_type, state_name, self._tries, length_ns, self._ran_ns, self._thread
+            state_type, state_name, self._tries, length_ns, self._ran_ns, thread
         )
         if names.RUN_ID not in (getattr(self._span, "attributes", None) or ()):
             # User code has evicted them: it has set more attributes than the limit.
