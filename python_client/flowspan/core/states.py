@@ -310,7 +310,10 @@ class State(StateQuestions):
         _ = self.id  # create it now, so that the copy has the same one
         # A traceback cannot be pickled.
         slots: Any = cast("Any", super().__getstate__())[1]
-        return None, {name: value for name, value in slots.items() if name != "_trace"}
+        facts = {name: value for name, value in slots.items() if name != "_trace"}
+        # A stored state has the text, so that other versions of flowspan can read it.
+        facts["traceparent"] = format_traceparent(facts.pop("trace_ids"))
+        return None, facts
 
     def __repr__(self) -> str:
         return state_text(self.type, self.name, self.message)

@@ -12,8 +12,6 @@ from flowspan.core.failures import failure_info
 from flowspan.core.states import StateType
 
 if TYPE_CHECKING:
-    from threading import Thread
-
     from flowspan.core.events import RunRecord
     from flowspan.core.run_details import RunDetails
 
@@ -114,7 +112,7 @@ def end_attributes(
     attempts: int,
     length_ns: int,
     ran_ns: int,
-    thread: Thread | None,
+    thread: tuple[int | None, str] | None,
 ) -> dict[str, Any]:
     """Return the attributes known when the span of a run ends.
 
@@ -124,7 +122,7 @@ def end_attributes(
         attempts: The number of attempts that began.
         length_ns: The time between creation and end, in nanoseconds.
         ran_ns: The time of the attempts together, in nanoseconds.
-        thread: The thread in which the last attempt began; None without an attempt.
+        thread: Id and name of the thread in which the last attempt began; None without an attempt.
     """
     attributes = {
         STATE_TYPE: STATE_TYPE_NAMES[state_type],
@@ -134,7 +132,7 @@ def end_attributes(
         RUN_TIME: seconds(ran_ns),
     }
     if thread is not None:
-        attributes[THREAD_ID], attributes[THREAD_NAME] = thread.ident, thread.name
+        attributes[THREAD_ID], attributes[THREAD_NAME] = thread
     return attributes
 
 

@@ -25,7 +25,6 @@ from flowspan.telemetry.propagation import naming_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from threading import Thread
     from types import TracebackType
 
     from opentelemetry.sdk.resources import Resource
@@ -477,7 +476,8 @@ class FastRunSpan(FastSpan):
 
     Attributes:
         flow: The record of the flow run that the run belongs to; None outside of flows.
-        thread: The thread in which the last attempt began; None before that.
+        thread: Id and name of the thread in which the last attempt began; None before the end, and
+            without an attempt.
         outcome: The type and name of the terminal state, the number of attempts begun, and their
             time together in nanoseconds; None before the end.
     """
@@ -515,7 +515,7 @@ class FastRunSpan(FastSpan):
         self.is_used = False
         self._context = None
         self.flow = flow
-        self.thread: Thread | None = None
+        self.thread: tuple[int | None, str] | None = None
         self.outcome: tuple[int, str, int, int] | None = None
 
     def sampled_with(self, given: Mapping[str, Any], sampled: Mapping[str, Any] | None) -> None:

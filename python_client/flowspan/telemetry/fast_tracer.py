@@ -18,18 +18,25 @@ from opentelemetry.sdk.trace import (
     TracerProvider,
 )
 from opentelemetry.sdk.trace import Tracer as SdkTracer
-from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Decision
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ALWAYS_ON,
+    DEFAULT_ON,
+    Decision,
+    ParentBased,
+)
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind
 
 from flowspan import clock
 from flowspan.core.run_context import MEMBER
 from flowspan.telemetry.attributes import run_attributes
 from flowspan.telemetry.exporter import ExportingProcessor
-from flowspan.telemetry.fast_span import FLAGS, FastRunSpan, FastSpan
+from flowspan.telemetry.fast_span import FastRunSpan, FastSpan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from opentelemetry.sdk.trace.sampling import Sampler
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.trace import Link, TraceState
     from opentelemetry.util.types import Attributes
@@ -98,9 +105,10 @@ class FastTracer(trace.Tracer):
         self.limits = limits
         self.scope = scope
         self._ids = provider.id_generator
-        sampler = provider.sampler
-        self._sampler = None if sampler is DEFAULT_ON else sampler
-        """The sampler; None for the usual one, whose answer is known."""
+        self._sampler = provider.sampler
+        # Sampling costs more than the rest of a span, and the answer is mostly known.
+        self._asks_for_root = provider.sampler is not DEFAULT_ON
+        self._asks_for_child = not _follows_parent(provider.sampler)
         # Older versions of the SDK lack this method.
         is_random = getattr(self._ids, "is_trace_id_random", None)
         self._root_flags = _RANDOM_TRACE_ID if is_random is not None and is_random() else 0
@@ -112,7 +120,7 @@ class FastTracer(trace.Tracer):
         start_ns: int,
         context: Context,
         above: trace.Span,
-    ) -> trace.Span:
+    ) -> FastRunSpan:
         """Start the span of a run.
 
         Args:
@@ -123,11 +131,11 @@ class FastTracer(trace.Tracer):
             above: The current span in the context.
 
         Returns:
-            A FastRunSpan; a NonRecordingSpan if the sampler says no.
+            The span, which has ended already if the sampler says no.
         """
         parent, trace_id, flags, state = self._place(above)
         given = sampled = None
-        if self._sampler is not None:
+        if self._asks_for_root if parent is None else self._asks_for_child:
             given = run_attributes(record, flow)
             is_recording, flags, state, sampled = self._sample(
                 context, trace_id, flags, record.function_name, SpanKind.INTERNAL, given, ()
@@ -135,9 +143,10 @@ class FastTracer(trace.Tracer):
         else:
             is_recording = bool(flags & _SAMPLED)
         span_id = self._ids.generate_span_id()
-        if not is_recording:
-            return _silent(trace_id, span_id, flags, state)
         span = FastRunSpan(self, record, flow, trace_id, span_id, flags, state, parent, start_ns)
+        if not is_recording:
+            span.end_time = start_ns
+            return span
         if given is not None:
             span.sampled_with(given, sampled)
         if self.processors.only is None:
@@ -167,7 +176,8 @@ class FastTracer(trace.Tracer):
                 sets_status=set_status_on_exception,
             )
 
-        return self._start(name, context, kind, attributes, links, start_time, prepare)
+        span = self._start(name, context, kind, attributes, links, start_time, prepare)
+        return span if span.is_recording() else NonRecordingSpan(span.context)
 
     def start_own(
         self,
@@ -176,7 +186,7 @@ class FastTracer(trace.Tracer):
         attributes: Attributes,
         start_time: int,
         span_id: int | None = None,
-    ) -> trace.Span:
+    ) -> FastSpan:
         """Start one of flowspan's own spans, whose attributes need no checks and no limits.
 
         Args:
@@ -185,6 +195,9 @@ class FastTracer(trace.Tracer):
             attributes: As in `start_span`.
             start_time: As in `start_span`.
             span_id: Its id; a random one by default.
+
+        Returns:
+            The span, which has ended already if the sampler says no.
         """
 
         def prepare(span: FastSpan, sampled: Attributes) -> None:
@@ -232,8 +245,8 @@ class FastTracer(trace.Tracer):
         links: Sequence[Link] | None,
         start_ns: int | None,
         prepare: Callable[[FastSpan, Attributes], None],
-    ) -> trace.Span:
-        """Start a span.
+    ) -> FastSpan:
+        """Start a span; it has ended already if the sampler says no.
 
         Args:
             name: As in `start_span`.
@@ -245,19 +258,19 @@ class FastTracer(trace.Tracer):
             prepare: Is called with the new span and the attributes that the sampler returned.
         """
         parent, trace_id, flags, state = self._place(trace.get_current_span(context))
-        if self._sampler is not None:
+        if self._asks_for_root if parent is None else self._asks_for_child:
             is_recording, flags, state, attributes = self._sample(
                 context, trace_id, flags, name, kind, attributes, links
             )
         else:
             is_recording = bool(flags & _SAMPLED)
         span_id = self._ids.generate_span_id()
-        if not is_recording:
-            return _silent(trace_id, span_id, flags, state)
         start_ns = clock.now_ns() if start_ns is None else start_ns
         span = FastSpan(self, name, trace_id, span_id, flags, state, parent, start_ns)
         prepare(span, attributes)
-        if self.processors.only is None:
+        if not is_recording:
+            span.end_time = start_ns
+        elif self.processors.only is None:
             self.processors.on_start(span, parent_context=context)  # type: ignore[arg-type] # above
         return span
 
@@ -285,7 +298,6 @@ class FastTracer(trace.Tracer):
         links: Sequence[Link] | None,
     ) -> tuple[bool, int, TraceState | None, Attributes]:
         """Ask the sampler; return whether to record, the flags, the tracestate and attributes."""
-        assert self._sampler is not None  # noqa: S101 - the callers checked it
         result = self._sampler.should_sample(context, trace_id, name, kind, attributes, links or ())
         decision = result.decision
         is_sampled = decision is Decision.RECORD_AND_SAMPLE
@@ -301,9 +313,16 @@ def _without_run(state: TraceState | None) -> TraceState | None:
     return state or None
 
 
-def _silent(trace_id: int, span_id: int, flags: int, state: TraceState | None) -> trace.Span:
-    """Return a span that records nothing."""
-    context = SpanContext(
-        trace_id, span_id, is_remote=False, trace_flags=FLAGS[flags], trace_state=state
+def _follows_parent(sampler: Sampler) -> bool:
+    """Return True if spans below others are sampled exactly if their parents are.
+
+    The SDK's samplers that respect parents do. They have no public attributes; if a release names
+    them otherwise, the sampler is asked for each span.
+    """
+    if type(sampler).should_sample is not ParentBased.should_sample:
+        return False
+    return all(
+        getattr(sampler, f"_{place}_parent_{decision}", None) is delegate
+        for place in ("local", "remote")
+        for decision, delegate in (("sampled", ALWAYS_ON), ("not_sampled", ALWAYS_OFF))
     )
-    return NonRecordingSpan(context)

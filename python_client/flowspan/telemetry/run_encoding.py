@@ -31,8 +31,6 @@ from flowspan.telemetry.otlp import (
 )
 
 if TYPE_CHECKING:
-    from threading import Thread
-
     from flowspan.telemetry.fast_span import Extras, FastRunSpan
 
 _ID_CHARACTERS = 36
@@ -123,16 +121,17 @@ def encode_run_span(span: FastRunSpan) -> bytes:
         run.flow_run_id,
         run.root_run_id,
     )
-    definition_key = span.name, run.details, run.is_flow
-    thread = span.thread
-    ending_key = (
-        (state_type, state_name, attempts)
-        if thread is None
-        else (state_type, state_name, attempts, thread.ident, thread.name)
+    details, thread = run.details, span.thread
+    definition_key = (
+        (span.name, run.is_flow)
+        if details is None
+        # The object itself would keep the retry policy of a local task in memory.
+        else (span.name, run.is_flow, details.function, details.file_path, details.line)
     )
+    ending_key = state_type, state_name, attempts, thread
     family = _families.get(family_key) or _make_family(family_key, span)
     definition = _definitions.get(definition_key) or _make_definition(definition_key, span)
-    ending = _endings.get(ending_key) or _make_ending(ending_key, thread)
+    ending = _endings.get(ending_key) or _make_ending(ending_key)
     size = len(run_name)
     before_name = _RUN_NAMES[size] if size < _SHORT_NAME else _text_prefix(names.RUN_NAME, size)
     rest = _rest(span) if extras is not None or span.own or run.tags or span.trace_state else b""
@@ -203,9 +202,9 @@ def _make_definition(key: Any, span: FastRunSpan) -> bytes:
     return _keep(_definitions, key, data)
 
 
-def _make_ending(key: Any, thread: Thread | None) -> bytes:
+def _make_ending(key: Any) -> bytes:
     """Encode what the runs share that end in one way in one thread."""
-    state_type, state_name, attempts = key[:3]
+    state_type, state_name, attempts, thread = key
     attributes = names.end_attributes(state_type, state_name, attempts, 0, 0, thread)
     del attributes[names.QUEUED], attributes[names.RUN_TIME]
     return _keep(_endings, key, span_attributes(attributes))

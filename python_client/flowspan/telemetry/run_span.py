@@ -185,9 +185,7 @@ class SpanTracer:
             context, above = self._parent(context, outer)
         if self._fast is None:
             return self._start_foreign(record, time_ns, flow, context, above)
-        span: Any = self._fast.start_run(record, flow, time_ns, context, above)
-        if type(span) is not FastRunSpan:
-            return self._start_silent(record, time_ns, span, above.get_span_context())
+        span = self._fast.start_run(record, flow, time_ns, context, above)
         record.trace_ids = span.trace_id, span.span_id, span.flags
         if span.above is not None:
             record.parent_span = span.above.span_id
@@ -222,18 +220,7 @@ class SpanTracer:
             record_exception=False,
             set_status_on_exception=False,
         )
-        return self._start_silent(record, time_ns, span, above.get_span_context(), flow)
-
-    def _start_silent(
-        self,
-        record: RunRecord,
-        time_ns: int,
-        span: Span,
-        parent: SpanContext,
-        flow: RunRecord | None = None,
-    ) -> RunSpan | None:
-        """Return the span of a run for a span that is not flowspan's."""
-        own = span.get_span_context()
+        own, parent = span.get_span_context(), above.get_span_context()
         if not own.is_valid or own.span_id == parent.span_id:
             return None  # A provider without spans returns an invalid one, or the parent.
         # The API has no way to choose the tracestate of a new span. The attribute is private, but
@@ -465,12 +452,15 @@ class RunSpan:
                 self._show_waits(self._idle_ns, time_ns)  # and then ended without an attempt
             if self.pending is not None:
                 self.pending.cancel()
-            span = self._span
+            span, thread = self._span, self._thread
+            # The span does not keep the thread alive, which may hold values of user code.
+            facts = None if thread is None else (thread.ident, thread.name)
+            self._thread = None
             if type(span) is FastRunSpan:
                 span.outcome = state_type, state_name, self._tries, self._ran_ns
-                span.thread = self._thread
+                span.thread = facts
             elif span.is_recording():
-                self._put_outcome(state_type, state_name, time_ns)
+                self._put_outcome(state_type, state_name, facts, time_ns)
             if (
                 state_type == _COMPLETED
                 and self._current is span
@@ -482,11 +472,17 @@ class RunSpan:
         except Exception:
             logger.debug("Could not end the span of run %s.", self._record.id, exc_info=True)
 
-    def _put_outcome(self, state_type: int, state_name: str, time_ns: int) -> None:
+    def _put_outcome(
+        self,
+        state_type: int,
+        state_name: str,
+        thread: tuple[int | None, str] | None,
+        time_ns: int,
+    ) -> None:
         """Set the attributes that are known at the end on a span of the SDK."""
         length_ns = time_ns - self._created_ns
         attributes = names.end_attributes(
-            state_type, state_name, self._tries, length_ns, self._ran_ns, self._thread
+            state_type, state_name, self._tries, length_ns, self._ran_ns, thread
         )
         if names.RUN_ID not in (getattr(self._span, "attributes", None) or ()):
             # User code has evicted them: it has set more attributes than the limit.
@@ -544,8 +540,7 @@ class RunSpan:
         context = trace.set_span_in_context(self._span, otel_context.Context())
         if isinstance(self._tracer, FastTracer):
             child = self._tracer.start_own(name, context, attributes, start_ns, span_id)
-            if isinstance(child, FastSpan):
-                child.run = self._record
+            child.run = self._record
             return child
         return self._tracer.start_span(
             name,

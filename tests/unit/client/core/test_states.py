@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import pickle
 from datetime import UTC, datetime
 from typing import Any
@@ -177,3 +178,18 @@ def test_a_state_that_was_copied_keeps_what_it_knows() -> None:
         assert (copied.name, copied.data) == ("F", [1])
     assert state.state_details.task_run_id == UUID(int=1)
     assert State(StateType.FAILED).id != known
+
+
+def test_pickled_state_has_a_traceparent_for_other_versions() -> None:
+    """Release 0.1 has a slot of this name, and no ids as numbers."""
+    traceparent = f"00-{7:032x}-{8:016x}-01"
+    state = State(StateType.COMPLETED, data=[1], run_id="r1", time_ns=5)
+    state.traceparent, state.flow_run_id = traceparent, "f1"
+    _, facts = state.__getstate__()
+    assert facts["traceparent"] == traceparent
+    assert "trace_ids" not in facts
+    for copied in (pickle.loads(pickle.dumps(state)), copy.copy(state)):  # noqa: S301 - from above
+        assert (copied.data, copied.flow_run_id, copied.trace_ids) == ([1], "f1", (7, 8, 1))
+
+    untraced = copy.copy(State(StateType.COMPLETED))
+    assert (untraced.trace_ids, untraced.traceparent) == (None, "")

@@ -42,8 +42,12 @@ from opentelemetry.trace import (
     TraceFlags,
     TraceState,
 )
+from opentelemetry.trace import get_current_span as current_span
+from tests.support.traced_runs import make_definition, make_record
 
+from flowspan.core.states import COMPLETED
 from flowspan.telemetry.fast_tracer import FastTracer, Processors
+from flowspan.telemetry.run_span import SpanTracer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -323,6 +327,37 @@ def test_sampling_and_parents_are_the_same(sampler: str, above: str) -> None:
         return [(context, context.trace_state, context.is_remote) for context in seen]
 
     both(case, sampler=SAMPLERS[sampler])
+
+
+@pytest.mark.parametrize("sampler", [*SAMPLERS, "picky parent", "follows no parent"])
+@pytest.mark.parametrize("above", PARENTS)
+def test_runs_are_sampled_the_same(sampler: str, above: str) -> None:
+    """For runs, the fast tracer asks the sampler only if it does not know the answer."""
+    samplers = SAMPLERS | {
+        "picky parent": ParentBased(ALWAYS_ON, local_parent_sampled=Picky(Decision.DROP)),
+        "follows no parent": ParentBased(ALWAYS_OFF, remote_parent_not_sampled=ALWAYS_ON),
+    }
+
+    def case(tracer: trace.Tracer) -> Any:
+        runs, seen = SpanTracer(tracer, environ={}), []
+        for number in range(4):
+            outer, inner = make_record(f"outer {number}"), make_record(f"inner {number}", id="r2")
+            token = contexts.attach(PARENTS[above])
+            span = runs.start_run(outer, make_definition("outer"), START_NS)
+            inside = span.enter()
+            seen.append((current_span().is_recording(), current_span().get_span_context()))
+            child = runs.start_run(inner, make_definition("inner"), START_NS)
+            child.end(COMPLETED.number, "Completed", "", None, END_NS)
+            span.leave(inside)
+            span.end(COMPLETED.number, "Completed", "", None, END_NS)
+            contexts.detach(token)
+            seen += [(r.traceparent, r.tracestate, r.parent_span_id) for r in (outer, inner)]
+        return [(each, getattr(each[-1], "trace_state", None)) for each in seen]
+
+    fast, sdk = (Tracing(is_fast=is_fast, sampler=samplers[sampler]) for is_fast in (True, False))
+    assert case(fast.tracer) == case(sdk.tracer)
+    exported = [[span.name for span in spans_of(each.exported())] for each in (fast, sdk)]
+    assert exported[0] == exported[1]
 
 
 @pytest.mark.parametrize("decision", Decision)

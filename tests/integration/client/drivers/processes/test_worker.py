@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.support.traced_runs import make_record
 
 from flowspan import flow, runtime, tags, task
 from flowspan.core.commands import Command
@@ -195,12 +196,6 @@ class FakeHost:
         return 5
 
 
-class Record:
-    def __init__(self, run_id: str) -> None:
-        self.id = run_id
-        self.traceparent = ""
-
-
 def state(run_id: str, kind: int, attempt: int = 1) -> tuple[Any, ...]:
     return (STATE, run_id, attempt, kind, "", "", 0, None, None)
 
@@ -209,12 +204,12 @@ def test_what_a_worker_left_open_is_ended_inner_runs_first() -> None:
     host, delivered = FakeHost(), []
     relay = Relay(host, delivered.append)  # type: ignore[arg-type] # a fake
     events = [
-        (CREATED, Record("outer"), "Pending", 1),
+        (CREATED, make_record("task", id="outer"), "Pending", 1),
         (WATCH, "outer"),
-        (CREATED, Record("done"), "Pending", 2),
+        (CREATED, make_record("task", id="done"), "Pending", 2),
         state("done", 6),
         (LOG, "done", 1),
-        (CREATED, Record("inner"), "Pending", 3),
+        (CREATED, make_record("task", id="inner"), "Pending", 3),
         (WATCH, "inner"),
         state("inner", 3, attempt=2),
         (FORGET, "inner"),
@@ -284,7 +279,7 @@ def test_artifacts_of_the_caller_are_noted_at_its_span() -> None:
     events = [own, (ARTIFACT, "a2", "nested", "", "link", "", b"1", 8)]
     relay.take(events)
     assert not span.made
-    relay.caller = SimpleNamespace(record=Record("caller"), span=span)  # type: ignore[assignment] # a fake
+    relay.caller = SimpleNamespace(record=make_record("task", id="caller"), span=span)  # type: ignore[assignment] # a fake
     relay.take(events)
     assert span.made == [("a1", "table", "key", 7)]
     relay.caller.span = None
