@@ -206,3 +206,55 @@ def test_cached_and_rolled_back_tasks(
     assert [name for name, _, _ in rollback.events] == ["flowspan.rolled_back"]
     assert book.attributes["flowspan.state.name"] == "Completed"
     assert (book.status, rollback.status) == (0, 0)
+
+
+def test_parameters_are_attributes_on_request(
+    service: ServiceProcess, receiver: OtlpReceiver, flowspan_home: Path
+) -> None:
+    """Of flows and tasks, with futures and in worker processes; secrets are not shown."""
+    code = """
+        from flowspan import flow, task
+        from flowspan.task_runners import ProcessPoolTaskRunner
+
+        @task
+        def load(day, token):
+            return [day] * 300
+
+        @task
+        def inner(rows, limit=3):
+            pass
+
+        @task
+        def store(rows, options):
+            inner(rows)
+
+        @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+        def nightly(day: str, api_key: str, n: int = 3):
+            store.submit(load.submit(day, token="t0ps3cret"), {"password": "t0ps3cret"}).wait()
+
+        nightly("monday", "t0ps3cret")
+    """
+    env = {**endpoint_of(receiver), "FLOWSPAN_TRACE_PARAMETERS": "true"}
+    run_code(code, home=flowspan_home, address=service.address, env=env)
+
+    def shown(name: str) -> dict[str, str]:
+        prefix = "flowspan.parameter."
+        attributes = receiver.one(name).attributes
+        return {
+            key.removeprefix(prefix): value
+            for key, value in attributes.items()
+            if key.startswith(prefix)
+        }
+
+    assert shown("nightly") == {"day": "monday", "api_key": "[redacted]", "n": "3"}
+    assert shown("load") == {"day": "monday", "token": "[redacted]"}
+    assert shown("store") == {
+        "rows": "<result of load-0>",
+        "options": '{"password":"[redacted]"}',
+    }
+    assert shown("inner")["rows"].startswith('["monday","monday"')
+    assert not [span for span in receiver.all_spans if "t0ps3cret" in str(span)]
+    receiver.spans.clear()
+    receiver.all_spans.clear()
+    run_code(code, home=flowspan_home, address=service.address, env=endpoint_of(receiver))
+    assert shown("nightly") == shown("load") == {}

@@ -243,6 +243,15 @@ def test_the_name_of_the_service(
     assert {key: str(value) for key, value in attributes.items()} == told
 
 
+def test_the_settings_of_parameters_reach_the_tracer(tmp_path: Path, targets: list[Target]) -> None:
+    for setting, is_on in ((False, False), (True, True), (("day",), True)):
+        tracer, _ = decide(
+            config(tmp_path, otlp_endpoint=ENDPOINT, trace_parameters=setting), silent
+        )
+        assert tracer is not None
+        assert (tracer._parameters is not None) == is_on
+
+
 def test_the_environment_names_host_and_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "host.name=h,process.pid=7")
     attributes = process_resource_of(os.environ).attributes
