@@ -167,3 +167,47 @@ def test_the_first_span_is_free_of_imports(
     output = run_code(code, home=flowspan_home, address=service.address, env=env)
     assert "[]" in output
     receiver.one("job")
+
+
+WORKER_PROVIDER = """
+    from flowspan import flow, task
+    from flowspan.task_runners import ProcessPoolTaskRunner
+    from opentelemetry import trace
+
+    def install():
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+        provider = TracerProvider(resource=Resource({"service.name": "mine"}))
+        provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter()))
+        trace.set_tracer_provider(provider)
+
+    @task
+    def query():
+        with trace.get_tracer("library").start_as_current_span("SELECT"):
+            return type(trace.get_tracer_provider()).__module__
+
+    @flow(task_runner=ProcessPoolTaskRunner(max_workers=1, initializer=install))
+    def order():
+        return query.submit().result()
+
+    if __name__ == "__main__":
+        print(order())
+"""
+
+
+def test_a_provider_that_the_initializer_of_a_worker_process_installs_wins(
+    service: ServiceProcess, receiver: OtlpReceiver, flowspan_home: Path
+) -> None:
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, "OTEL_SERVICE_NAME": "parent"}
+    with FlowProcess(
+        WORKER_PROVIDER, home=flowspan_home, address=service.address, env=env
+    ) as process:
+        assert process.finish() == "opentelemetry.sdk.trace\n"
+        assert "Overriding" not in process.errors
+    query = receiver.one("query")
+    assert receiver.one("SELECT").service_name == "mine"
+    assert receiver.one("SELECT").parent_id == query.span_id
+    assert query.parent_id == receiver.one("order").span_id

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.flow_processes import FlowProcess
+from tests.support.otlp import HttpOtlpReceiver
 from tests.support.run_queries import flow_runs
 
 if TYPE_CHECKING:
@@ -176,3 +177,26 @@ def test_a_provider_of_the_program_creates_the_spans_and_flush_exports_them(
     assert [span.parent_id for span in receiver.named("double")] == [report.span_id] * 2
     assert len(receiver.spans) == 3, receiver.names
     assert {span.scope for span in receiver.spans} == {report.scope}
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_exports_of_flowspan_have_no_spans(
+    run: Callable[..., str],
+    receiver: OtlpReceiver,
+    environment: dict[str, str],
+    protocol: str,
+) -> None:
+    instrumented = """
+        from opentelemetry.instrumentation.urllib import URLLibInstrumentor
+        from opentelemetry.instrumentation.urllib3 import URLLib3Instrumentor
+        URLLibInstrumentor().instrument()
+        URLLib3Instrumentor().instrument()
+    """
+    environment["OTEL_EXPORTER_OTLP_PROTOCOL"] = protocol
+    with HttpOtlpReceiver() as over_http:
+        if protocol != "grpc":
+            environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = over_http.endpoint
+        twice = "report(); telemetry.flush()"
+        assert run(program(INSTRUMENTED, instrumented, FLOW, twice, END)) == "6\n"
+    names = over_http.names or receiver.names
+    assert sorted(names) == ["double"] * 4 + ["report"] * 2

@@ -176,3 +176,35 @@ def test_the_api_client_works_and_its_requests_are_traced(
             "/flowspan.v1.WatchService/Watch",
         }
     assert not [name for name in receiver.names if "Report" in name]
+
+
+STRANGER = """
+    import logging
+    from flowspan import flow
+    from opentelemetry import trace
+
+    spans = []
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            if record.threadName == "flowspan-reporter":
+                spans.append(trace.get_current_span().get_span_context().span_id)
+
+    logging.getLogger("flowspan").addHandler(Handler())
+
+    @flow
+    def report():
+        pass
+
+    with trace.get_tracer("program").start_as_current_span("cron"):
+        report()
+    assert spans, "the reporter must warn"
+    print(set(spans))
+"""
+
+
+def test_messages_of_the_reporter_belong_to_no_span(run_instrumented: Run) -> None:
+    """The instrumentation of threads gives each thread the span in which it was started."""
+    with HttpOtlpReceiver() as stranger:  # the reporter warns that it is no service
+        process = run_instrumented(STRANGER, address=f"127.0.0.1:{stranger.port}")
+    assert process.lines == ["{0}\n"]

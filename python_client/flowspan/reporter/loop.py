@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from flowspan import clock
 from flowspan.core.commands import CANCEL, Command
 from flowspan.exceptions import FlowspanError, ServiceUnavailableError
+from flowspan.own_threads import own_thread
 from flowspan.reporter.backlog import MAX_SENT_BYTES, Backlog
 from flowspan.reporter.commands import decode
 from flowspan.reporter.encoding.events import GOODBYE_FRAME, HEARTBEAT_FRAME
@@ -146,10 +147,10 @@ class Loop:
         self._is_of_use = False
         self._taken_at = 0.0
         self._given_away_at: list[float] = []
-        self._adopter = threading.Thread(target=self._adopt, name="flowspan-adopter", daemon=True)
+        self._adopter = own_thread("flowspan-adopter", self._adopt)
         self._adopts_itself = False
         """True if it was too late to start a thread: Python 3.12 starts none at its exit."""
-        self._thread = threading.Thread(target=self._run, name="flowspan-reporter", daemon=True)
+        self._thread = own_thread("flowspan-reporter", self._run)
 
     # Called by other threads.
 

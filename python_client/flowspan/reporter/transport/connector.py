@@ -7,7 +7,6 @@ runs in its own short-lived thread and does not block the reporter's thread.
 from __future__ import annotations
 
 import random
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from flowspan.connection.address import explain
 from flowspan.connection.client_identity import client_info
 from flowspan.connection.resolve import find_address, resolve_address
 from flowspan.exceptions import ConfigError, FlowspanError, ServiceUnavailableError
+from flowspan.own_threads import own_thread
 from flowspan.reporter.transport.session import open_session
 from flowspan.reporter.transport.stream import CLOSED, LinkClosedError
 
@@ -175,9 +175,7 @@ class Connector:
             self._look_for_another_token()
         if not self._is_trying and clock.monotonic() >= self._next_at:
             self._is_trying = True
-            thread = threading.Thread(
-                target=self._try, args=(may_start,), name="flowspan-connect", daemon=True
-            )
+            thread = own_thread("flowspan-connect", self._try, may_start)
             try:
                 thread.start()
             except RuntimeError:  # the interpreter is shutting down

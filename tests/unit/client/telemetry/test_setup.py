@@ -338,3 +338,51 @@ loaded = [name for name in sys.modules if name.startswith(("opentelemetry", "grp
 assert not loaded, loaded
 """
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=60)
+
+
+LOADED = """
+import sys
+from pathlib import Path
+from flowspan import telemetry
+from flowspan.config import Config
+telemetry.configure(Config(home=Path(sys.argv[1])))
+telemetry.load()
+print(*(name for name in sys.argv[2:] if name in sys.modules))
+if "opentelemetry.trace" in sys.modules:
+    from opentelemetry import trace
+    assert isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+"""
+GRPC_TRANSPORT = "flowspan.telemetry.transport_grpc"
+HTTP_TRANSPORT = "flowspan.telemetry.transport_http"
+
+
+@pytest.mark.parametrize(
+    ("environ", "loaded"),
+    [
+        ({}, []),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ENDPOINT, "OTEL_SDK_DISABLED": "true"}, []),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ENDPOINT}, ["opentelemetry.sdk.trace", GRPC_TRANSPORT]),
+        (
+            {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"},
+            ["opentelemetry.sdk.trace", HTTP_TRANSPORT],
+        ),
+        (
+            {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "nonsense"},
+            ["opentelemetry.sdk.trace"],
+        ),
+    ],
+)
+def test_modules_can_be_imported_without_a_decision(
+    tmp_path: Path, environ: dict[str, str], loaded: list[str]
+) -> None:
+    names = ["opentelemetry.sdk.trace", GRPC_TRANSPORT, HTTP_TRANSPORT]
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, str(tmp_path), *names],
+        env={**os.environ, **environ},
+        check=True,
+        timeout=60,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == loaded
+    assert done.stderr == ""
