@@ -125,7 +125,7 @@ def test_promise_no_trace_hole_though_the_service_was_told_nothing(
         assert span.service_name == "shop"
         assert abs(span.end_ns - killed_ns) < 1e9, "the bar ends with the process"
         ((_, declared_ns, _),) = [e for e in span.events if e[0] == "flowspan.declared_crashed"]
-        assert declared_ns - span.end_ns > 1.4e9, "the verdict came after the grace"
+        assert declared_ns - span.end_ns > 1.4e9, "it was declared dead after the grace"
         length_s = (span.end_ns - span.start_ns) / 1e9
         parts_s = span.attributes["flowspan.queued_s"] + span.attributes["flowspan.run_s"]
         assert parts_s == pytest.approx(length_s, abs=1e-5)
@@ -271,7 +271,7 @@ def test_a_session_of_unknown_whereabouts_is_waited_for(
     silent = ReportStream(service.channel, client_name="by-hand", spans_by_service=True)
     lost, gone = new_id(), new_id()
     silent.wait_for_ack(silent.report(created(lost), entered(lost, "RUNNING")))
-    wait_until(lambda: flow_history(service.channel, lost)[-1] == "Crashed", "the verdict")
+    wait_until(lambda: flow_history(service.channel, lost)[-1] == "Crashed", "the end of the lease")
     other = ReportStream(service.channel, client_name="by-hand", spans_by_service=True)
     other.report(created(gone), entered(gone, "RUNNING"))
     other.goodbye()

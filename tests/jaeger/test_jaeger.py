@@ -258,7 +258,7 @@ def test_a_process_that_was_only_silent(
         os.kill(process.pid, signal.SIGSTOP)
         wait_until(
             lambda: {run.state.name for run in flow_runs(service.channel)} == {"Crashed"},
-            "the verdict",
+            "the end of the lease",
         )
         os.kill(process.pid, signal.SIGCONT)
         process.say("")

@@ -296,7 +296,7 @@ class SpanExporter:
         return bool(self._doubts) or any(lane.is_busy or lane.has_backlog for lane in lanes)
 
     def _has_no_work(self) -> bool:
-        """Look for work without the claim; return True if there is none.
+        """Look for work without the claim; return True if it found none.
 
         A service without a receiver passes the runs of clients that name none.
         """
@@ -349,25 +349,25 @@ class SpanExporter:
             self._wake.clear()
             self._settle_lanes()
             self._settle_doubts()
-            goes_on = self._send_backlogs()
-            goes_on = self._scan() or goes_on
-            outcome = self._move(goes_on=goes_on and not self._stop.is_set())
+            has_more = self._send_backlogs()
+            has_more = self._scan() or has_more
+            outcome = self._move(has_more=has_more and not self._stop.is_set())
             if outcome is not None:
                 return outcome
 
-    def _move(self, *, goes_on: bool) -> _Outcome | None:
+    def _move(self, *, has_more: bool) -> _Outcome | None:
         """Store the position; return the outcome, or None to go on."""
         position = self._low_position()
         is_busy = any(lane.is_busy for lane in self._lanes.values())
         if self._stop.is_set():
             return self._release(position, _Outcome.DONE)
-        if goes_on or is_busy:
+        if has_more or is_busy:
             now_us = self._clock.monotonic_us()
             if position != self._stored or now_us - self._moved_us >= RENEW_S * 1e6:
                 if not self._claim.move(position, keep=True):
                     return _Outcome.HELD
                 self._stored, self._moved_us = position, now_us
-            if not goes_on:
+            if not has_more:
                 self._wake.wait(RENEW_S)
             return None
         if not self._is_waiting():

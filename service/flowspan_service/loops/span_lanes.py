@@ -193,7 +193,7 @@ class Lane:
             self.miss(sent[0][0])
 
     def is_hopeless(self, now_us: int) -> bool:
-        """Return True if the receiver is to be given up."""
+        """Return True if nothing more is sent to the receiver."""
         since_us = self._failing_since_us
         if self.receiver.is_own or since_us is None or self.is_busy:
             return False

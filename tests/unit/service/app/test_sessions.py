@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flowspan_service.app.ports import UnitOfWork
-    from flowspan_service.domain.session_ends import SessionEnd
+    from flowspan_service.domain.sessions import SessionEnd
 
 LEASE_US, GRACE_US = 30_000_000, 10_000_000
 

@@ -10,11 +10,9 @@ from flowspan_service.domain.session_ends import (
     ALIVE_US,
     RETURNED_US,
     SILENT_US,
-    SessionEnd,
-    end_of,
     remaining_us,
 )
-from flowspan_service.domain.sessions import Session, SessionStatus
+from flowspan_service.domain.sessions import Session, SessionEnd, SessionStatus, end_of
 
 ENDED_US = 1_700_000_000_000_000
 LOST, CLOSED, OPEN = SessionStatus.LOST, SessionStatus.CLOSED, SessionStatus.OPEN
@@ -59,7 +57,7 @@ def test_facts_in_a_row() -> None:
     assert end_of(OPEN, 5, {}).is_open
 
 
-def test_the_last_sign_of_life_survives_the_verdict() -> None:
+def test_the_last_sign_of_life_survives_the_end() -> None:
     session = Session("s", OPEN, 0, lease_us=30, lease_expires_us=0, created_us=0)
     session.renew(1_000)
     assert session.last_sign_us == 1_000

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from tests.support.memory_store import ManualClock
 from tests.unit.service.loops.test_span_records import make_run
 
-from flowspan_service.domain.session_ends import ALIVE_US, SILENT_US, SessionEnd
-from flowspan_service.domain.sessions import SessionStatus, SpanSource
+from flowspan_service.domain.session_ends import ALIVE_US, SILENT_US
+from flowspan_service.domain.sessions import SessionEnd, SessionStatus, SpanSource
 from flowspan_service.loops import span_doubts
 from flowspan_service.loops.span_doubts import READ_US, Doubts
 
