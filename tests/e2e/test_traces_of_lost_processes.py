@@ -262,6 +262,27 @@ def test_promise_a_stopped_process_that_is_killed_has_its_spans(
         assert span.end_ns < stopped_ns + 1e9
 
 
+def test_promise_a_process_that_died_while_the_service_was_down_has_its_spans(
+    start_service: Callable[..., ServiceProcess],
+    grpc_receiver: OtlpReceiver,
+    flowspan_home: Path,
+) -> None:
+    """What is stored says that it ran on this machine; it does not exist any more."""
+    service = start_service(lease_s=1.0)
+    env = to(grpc_receiver)
+    with FlowProcess(WAITING, home=flowspan_home, address=service.address, env=env) as process:
+        process.wait_for_line("waiting")
+        wait_for_flow(service, "Running")
+        service.kill()
+        killed_ns = time.time_ns()
+        process.kill()
+        time.sleep(1.0)
+        service.restart()
+        wait_for_crash(grpc_receiver)
+    for span in grpc_receiver.spans:
+        assert span.end_ns < killed_ns + 0.5e9, "the last sign was before"
+
+
 def test_a_session_of_unknown_whereabouts_is_waited_for(
     start_service: Callable[..., ServiceProcess], grpc_receiver: OtlpReceiver
 ) -> None:

@@ -126,7 +126,7 @@ class SpanExporter:
         self._receivers = receivers
         self._senders = senders
         self._claim = HeldClaim(store, LOOP, holder=holder)
-        self._is_shared = is_shared
+        self._is_shared = is_shared and receivers.has_any
         self._old_watermark = old_watermark
         self._delay_s = delay_s
         self._spawn = spawn
@@ -432,11 +432,12 @@ class SpanExporter:
 
     def _settle_doubt(self, session_id: str, source: SpanSource | None) -> None:
         receiver = self._receivers.of(source)
-        lane = None if receiver is None else self._lane(receiver)
-        if receiver is not None and lane is None:
+        if receiver is not None and not self._has_room(receiver):
             return  # it is checked again
-        for position, run_id in self._doubts.settle(session_id, source).items():
-            if lane is not None:
+        runs = self._doubts.settle(session_id, source)
+        lane = self._lane(receiver) if runs and receiver is not None else None
+        if lane is not None:
+            for position, run_id in runs.items():
                 lane.add_late(position, run_id)
 
     def _send_backlogs(self) -> bool:
@@ -511,13 +512,17 @@ class SpanExporter:
 
     def _lane(self, receiver: Receiver) -> Lane | None:
         """Return the lane of a receiver; None if all are taken by others."""
+        if not self._has_room(receiver):
+            return None
         lane = self._lanes.get(receiver)
         if lane is None:
-            if len(self._lanes) >= MAX_LANES and not self._close_idle_lane():
-                return None
             sender = self._senders(receiver)
             lane = self._lanes[receiver] = Lane(receiver, sender, self._wake.set, self._spawn)
         return lane
+
+    def _has_room(self, receiver: Receiver) -> bool:
+        lanes = self._lanes
+        return receiver in lanes or len(lanes) < MAX_LANES or self._close_idle_lane()
 
     def _close_idle_lane(self) -> bool:
         for receiver, lane in self._lanes.items():
