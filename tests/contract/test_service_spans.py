@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from tests.support.harness import refused
+from tests.support.harness import GRACE_S, refused
 from tests.support.report_client import ReportStream, created, entered, new_id, whole_run
+from tests.support.run_queries import wait_until
 
 from flowspan.v1 import (
     flow_run_service_pb2,
@@ -19,9 +22,12 @@ from flowspan.v1 import (
 )
 from flowspan.v1 import report_service_pb2 as pb
 from flowspan_service.api import limits
+from flowspan_service.process.live_processes import mark_of
 
 if TYPE_CHECKING:
     from tests.support.harness import Harness, Stubs
+
+    from flowspan_service.domain.sessions import SessionEnd
 
 SENT = trace_pb2.TraceContext(traceparent=f"00-{'a' * 32}-{'b' * 16}-01")
 
@@ -229,3 +235,48 @@ def test_receivers_are_checked(stubs: Stubs, target: dict[str, str], field: str)
         reason,
     )
     assert metadata["field"] == f"hello.otlp_target.{field}"
+
+
+def end_of(harness: Harness, session_id: str) -> SessionEnd:
+    end = harness.store.sessions.span_sources([session_id])[session_id].end
+    assert end is not None
+    return end
+
+
+def test_a_connection_that_the_client_ends_is_broken_off(harness: Harness) -> None:
+    stream = ReportStream(harness.channel)
+    run_id = new_id()
+    report(stream, created(run_id), entered(run_id, "RUNNING"))
+    assert not end_of(harness, stream.session_id).is_broken_off
+    stream.break_off()
+    wait_until(lambda: end_of(harness, stream.session_id).is_broken_off, "the end to be stored")
+    again = ReportStream(harness.channel, session_id=stream.session_id)
+    assert not end_of(harness, stream.session_id).is_broken_off
+    again.goodbye()
+
+
+def test_a_connection_that_the_service_ends_is_not_broken_off(harness: Harness) -> None:
+    stream = ReportStream(harness.channel)
+    stream.next_sequence = 100
+    stream.report(*whole_run(new_id()))
+    with pytest.raises(grpc.RpcError):
+        stream.receive("ack")
+
+    def is_in_grace() -> bool:
+        session = harness.store.sessions.get(stream.session_id)
+        return session is not None and session.silence_us == GRACE_S * 1_000_000
+
+    wait_until(is_in_grace, "the grace to begin")
+    assert not end_of(harness, stream.session_id).is_broken_off
+
+
+@pytest.mark.parametrize("is_here", [True, False])
+def test_the_process_of_a_client_on_this_machine_is_marked(harness: Harness, is_here: bool) -> None:
+    hostname = socket.gethostname() if is_here else "elsewhere"
+    stream = ReportStream(harness.channel, hostname=hostname, process_id=os.getpid())
+    end = end_of(harness, stream.session_id)
+    stream.goodbye()
+    assert (end.hostname, end.process_id) == (hostname, os.getpid())
+    assert end.process_mark == mark_of(os.getpid(), hostname)
+    if not is_here:
+        assert end.process_mark == ""

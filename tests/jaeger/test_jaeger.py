@@ -248,7 +248,7 @@ def test_promise_no_trace_hole_in_jaeger(
 def test_a_process_that_was_only_silent(
     start_service: Callable[..., ServiceProcess], jaeger: Jaeger, flowspan_home: Path
 ) -> None:
-    """It was declared dead, came back and completed: both spans exist, under one id."""
+    """It was declared dead, came back and completed: its own spans are the only ones."""
     service = start_service(lease_s=1.0, arguments=("--otlp-endpoint", jaeger.endpoint))
     with FlowProcess(WAITING, home=flowspan_home, address=service.address) as process:
         process.wait_for_line("waiting")
@@ -256,16 +256,15 @@ def test_a_process_that_was_only_silent(
         trace_id = trace_id_of(service, "doomed")
         jaeger.wait_for_trace(trace_id, ["done"])
         os.kill(process.pid, signal.SIGSTOP)
-        jaeger.wait_for_trace(trace_id, ["doomed", "done", "wait"])
+        wait_until(
+            lambda: {run.state.name for run in flow_runs(service.channel)} == {"Crashed"},
+            "the end of the lease",
+        )
         os.kill(process.pid, signal.SIGCONT)
         process.say("")
         process.finish()
-    spans = jaeger.wait_for_trace(trace_id, ["doomed", "doomed", "done", "wait", "wait"])
-    for name in ("doomed", "wait"):
-        one, other = [span for span in spans if span.name == name]
-        assert one.span_id == other.span_id
-        assert {one.is_synthetic, other.is_synthetic} == {True, False}
-        assert {one.is_error, other.is_error} == {True, False}
+    spans = jaeger.wait_for_trace(trace_id, ["doomed", "done", "wait"])
+    assert not any(span.is_synthetic or span.is_error for span in spans)
 
 
 def test_over_http(

@@ -16,8 +16,7 @@ from flowspan_service.app.ports.runs import FoundRuns, RunFilter, RunKey, RunQue
 from flowspan_service.app.ports.transitions import Changes
 from flowspan_service.domain.flows import Flow, flow_id
 from flowspan_service.domain.runs import Run, RunKind, TraceContext, Transition
-from flowspan_service.domain.session_ends import end_of
-from flowspan_service.domain.sessions import Session, SessionStatus, SpanSource
+from flowspan_service.domain.sessions import Session, SessionStatus, SpanSource, end_of
 from flowspan_service.domain.states import Cause
 from flowspan_service.domain.traces import trace_of
 

@@ -265,7 +265,7 @@ def info(message: system_service_pb2.GetInfoResponse) -> models.ServiceInfo:
         queued_event_count=message.queued_event_count,
         lease_s=seconds(message.lease),
         reconnect_grace_s=seconds(message.reconnect_grace),
-        otlp_endpoint=message.otlp_endpoint,
+        otlp_endpoint=message.otlp_endpoint or message.otlp_target.traces_url,
         max_message_bytes=message.max_message_bytes,
         capabilities=tuple(message.capabilities),
         database_location=message.database_location,

@@ -136,3 +136,7 @@ below 8 MiB."""
 
 MIN_PING_TIMEOUT_MS = 20_000
 """The shortest time after which a connection ends whose pings are not answered."""
+BROKEN_OFF_WITHIN_MS = 15_000
+"""The longest silence of a client before the other side ends its connection: with the default
+lease, a client sends a frame every ten seconds. Pings without an answer end no connection earlier.
+"""

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flowspan_service.domain.session_ends import SessionEnd
-
 
 class SessionStatus(IntEnum):
     """The liveness of a session."""
@@ -51,7 +49,7 @@ class Session:
     silence_us: int = 0
     """The silence allowed since the last sign of life: the lease, or the grace after the connection
     broke. 0 in rows written by an older version: the lease. Of a LOST session, its silence until
-    the verdict."""
+    it was declared lost."""
 
     secret_hash: bytes | None = field(default=None, repr=False)
     """The SHA-256 of the secret that the client chose; None without one. Never changes."""
@@ -93,6 +91,53 @@ class Session:
         self.renewals += 1
         self.silence_us = self.lease_us if silence_us is None else silence_us
         self.lease_expires_us = now_us + self.silence_us
+
+
+class SessionEnd(NamedTuple):
+    """The stored facts about the end of a session.
+
+    Attributes:
+        status: Its status.
+        ended_us: The time at which it was declared lost, by the wall clock; of an OPEN session, the
+            end of its lease.
+        is_broken_off: True if its last connection was ended by the other side: a process that is
+            stopped, or cut off, ends none.
+        hostname: The host of its process; empty if unknown.
+        process_id: The id of its process; 0 if unknown.
+        process_mark: Distinguishes its process from others with that id, on the host of the service
+            that saw it; empty if no service could see it.
+    """
+
+    status: int
+    ended_us: int
+    is_broken_off: bool = False
+    hostname: str = ""
+    process_id: int = 0
+    process_mark: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """True if the session is OPEN: it came back."""
+        return self.status == SessionStatus.OPEN
+
+
+def end_of(status: int, ended_us: int, client: Mapping[str, str]) -> SessionEnd:
+    """Return the facts in the columns of a session.
+
+    Args:
+        status: Its status.
+        ended_us: The end of its lease.
+        client: The facts about its client (`Session.client`).
+    """
+    process_id = client.get("process_id", "")
+    return SessionEnd(
+        status,
+        ended_us,
+        is_broken_off=BROKEN_OFF in client,
+        hostname=client.get("hostname", ""),
+        process_id=int(process_id) if process_id.isdecimal() else 0,
+        process_mark=client.get(PROCESS_MARK, ""),
+    )
 
 
 class OtlpTarget(NamedTuple):

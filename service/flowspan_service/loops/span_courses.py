@@ -68,7 +68,7 @@ class Course:
     cause: int
     """The cause of the terminal state."""
     declared_us: int | None = None
-    """The time of the verdict on a process that fell silent; None for other ends."""
+    """The time at which a silent process was declared dead; None for other ends."""
     is_scheduled: bool = False
     """True if the run was to begin at a later time."""
     unlisted_us: int = 0

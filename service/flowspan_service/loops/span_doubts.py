@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from flowspan_service.app.ports import Clock
     from flowspan_service.domain.runs import Run
-    from flowspan_service.domain.session_ends import SessionEnd
-    from flowspan_service.domain.sessions import SpanSource
+    from flowspan_service.domain.sessions import SessionEnd, SpanSource
 
 EXAMINE_US = 1_000_000
 """The interval between two looks at a process."""
@@ -82,7 +81,7 @@ class Doubts:
         return True
 
     def low_position(self) -> int | None:
-        """Return the lowest position of a run in doubt; None if there is none."""
+        """Return the lowest position of a run in doubt; None without one."""
         return min((min(doubt.runs) for doubt in self._sessions.values()), default=None)
 
     def pause_us(self) -> int | None:

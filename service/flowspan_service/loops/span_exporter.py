@@ -126,7 +126,7 @@ class SpanExporter:
         self._receivers = receivers
         self._senders = senders
         self._claim = HeldClaim(store, LOOP, holder=holder)
-        self._is_shared = is_shared
+        self._is_shared = is_shared and receivers.has_any
         self._old_watermark = old_watermark
         self._delay_s = delay_s
         self._spawn = spawn
@@ -296,7 +296,7 @@ class SpanExporter:
         return bool(self._doubts) or any(lane.is_busy or lane.has_backlog for lane in lanes)
 
     def _has_no_work(self) -> bool:
-        """Look for work without the claim; return True if there is none.
+        """Look for work without the claim; return True if it found none.
 
         A service without a receiver passes the runs of clients that name none.
         """
@@ -349,25 +349,25 @@ class SpanExporter:
             self._wake.clear()
             self._settle_lanes()
             self._settle_doubts()
-            goes_on = self._send_backlogs()
-            goes_on = self._scan() or goes_on
-            outcome = self._move(goes_on=goes_on and not self._stop.is_set())
+            has_more = self._send_backlogs()
+            has_more = self._scan() or has_more
+            outcome = self._move(has_more=has_more and not self._stop.is_set())
             if outcome is not None:
                 return outcome
 
-    def _move(self, *, goes_on: bool) -> _Outcome | None:
+    def _move(self, *, has_more: bool) -> _Outcome | None:
         """Store the position; return the outcome, or None to go on."""
         position = self._low_position()
         is_busy = any(lane.is_busy for lane in self._lanes.values())
         if self._stop.is_set():
             return self._release(position, _Outcome.DONE)
-        if goes_on or is_busy:
+        if has_more or is_busy:
             now_us = self._clock.monotonic_us()
             if position != self._stored or now_us - self._moved_us >= RENEW_S * 1e6:
                 if not self._claim.move(position, keep=True):
                     return _Outcome.HELD
                 self._stored, self._moved_us = position, now_us
-            if not goes_on:
+            if not has_more:
                 self._wake.wait(RENEW_S)
             return None
         if not self._is_waiting():
@@ -432,11 +432,12 @@ class SpanExporter:
 
     def _settle_doubt(self, session_id: str, source: SpanSource | None) -> None:
         receiver = self._receivers.of(source)
-        lane = None if receiver is None else self._lane(receiver)
-        if receiver is not None and lane is None:
+        if receiver is not None and not self._has_room(receiver):
             return  # it is checked again
-        for position, run_id in self._doubts.settle(session_id, source).items():
-            if lane is not None:
+        runs = self._doubts.settle(session_id, source)
+        lane = self._lane(receiver) if runs and receiver is not None else None
+        if lane is not None:
+            for position, run_id in runs.items():
                 lane.add_late(position, run_id)
 
     def _send_backlogs(self) -> bool:
@@ -511,13 +512,17 @@ class SpanExporter:
 
     def _lane(self, receiver: Receiver) -> Lane | None:
         """Return the lane of a receiver; None if all are taken by others."""
+        if not self._has_room(receiver):
+            return None
         lane = self._lanes.get(receiver)
         if lane is None:
-            if len(self._lanes) >= MAX_LANES and not self._close_idle_lane():
-                return None
             sender = self._senders(receiver)
             lane = self._lanes[receiver] = Lane(receiver, sender, self._wake.set, self._spawn)
         return lane
+
+    def _has_room(self, receiver: Receiver) -> bool:
+        lanes = self._lanes
+        return receiver in lanes or len(lanes) < MAX_LANES or self._close_idle_lane()
 
     def _close_idle_lane(self) -> bool:
         for receiver, lane in self._lanes.items():

@@ -74,6 +74,7 @@ class Lane:
         self._sending: list[tuple[int, str]] = []
         self._sending_late = False
         self._outcome: bool | None = None
+        self._is_closed = False
         self._pause_s = 0.0
         self._due_us = 0
         self._failing_since_us: int | None = None
@@ -153,6 +154,8 @@ class Lane:
         try:
             accepted = self._sender.send(runs)
         except Exception:
+            if self._is_closed:
+                return
             log.warning("spans_not_sent", receiver=self.receiver.url, exc_info=True)
         self._outcome = accepted
         self._on_end()
@@ -193,12 +196,13 @@ class Lane:
             self.miss(sent[0][0])
 
     def is_hopeless(self, now_us: int) -> bool:
-        """Return True if the receiver is to be given up."""
+        """Return True if nothing more is sent to the receiver."""
         since_us = self._failing_since_us
         if self.receiver.is_own or since_us is None or self.is_busy:
             return False
         return now_us - since_us >= GIVE_UP_S * 1e6
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection. A page under way has no outcome then."""
+        self._is_closed = True
         self._sender.close()

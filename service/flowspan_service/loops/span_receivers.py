@@ -34,7 +34,7 @@ class Receiver(NamedTuple):
 
     @property
     def hint(self) -> str:
-        """The probable reason why nothing arrives there; empty if there is none."""
+        """The probable reason why nothing arrives there; empty if unknown."""
         other = OTLP_HTTP if self.protocol == OTLP_GRPC else OTLP_GRPC
         if urlsplit(self.url).port != _USUAL_PORTS[other]:
             return ""
@@ -63,7 +63,7 @@ class Receivers:
         return self.own is not None or self.allows_clients
 
     def of(self, source: SpanSource | None) -> Receiver | None:
-        """Return the receiver for the spans of a session; None if there is none."""
+        """Return the receiver for the spans of a session; None without one."""
         target = source.target if source is not None else None
         if target is None or not target.traces_url or not self.allows_clients:
             return self.own
@@ -93,7 +93,7 @@ def receivers_of(config: Config, environ: Mapping[str, str], *, is_private: bool
 def own_receiver(config: Config, environ: Mapping[str, str]) -> Receiver | None:
     """Return the receiver of the service; None if none is configured.
 
-    It is that of ``--otlp-endpoint``, or else of the standard OTEL_EXPORTER_OTLP_* variables.
+    It is the one of ``--otlp-endpoint``, or else of the standard OTEL_EXPORTER_OTLP_* variables.
     """
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return None

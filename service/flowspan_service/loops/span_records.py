@@ -37,7 +37,7 @@ SCOPE = InstrumentationScope("flowspan-service")
 CRASHED_ERROR = "flowspan.crashed"
 """The value of error.type in the span of a run whose process died."""
 DECLARED_CRASHED = "flowspan.declared_crashed"
-"""The event at the time of the verdict on a silent process, after the end of the span."""
+"""The event at the time at which a silent process was declared dead: after the end of the span."""
 WAITING = "waiting"
 """The name of the span of a wait."""
 CAUSE_DEPTH = "flowspan.cause.depth"

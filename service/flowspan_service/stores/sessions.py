@@ -23,12 +23,12 @@ from sqlalchemy import (
 )
 
 from flowspan_service.domain.leases import StoredSign
-from flowspan_service.domain.session_ends import end_of
 from flowspan_service.domain.sessions import (
     OtlpTarget,
     Session,
     SessionStatus,
     SpanSource,
+    end_of,
 )
 from flowspan_service.stores.engine.bulk import IDS_PER_STATEMENT, chunks
 from flowspan_service.stores.engine.transaction import Buffered

@@ -159,6 +159,9 @@ class ReportStream:
             if self._is_draining:
                 raise StoppingError("The service is stopping.", advice="Reconnect and resume.")
             await reader
+        except Exception as error:
+            self._fail(error)
+            raise
         finally:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
@@ -180,12 +183,12 @@ class ReportStream:
     def _is_broken_off(self) -> bool:
         """Return True if the other side ended the connection.
 
-        The other causes are an error of this service, and pings without an answer: nothing was
-        heard for a time then. A network or a proxy between may end it, too; their clients reconnect
-        within the grace.
+        The other causes are an error of this service, and pings without an answer; gRPC does not
+        tell these from the end of a process. But nothing was heard for a time then. A proxy may end
+        a connection, too; its clients reconnect within the grace.
         """
         silent_us = self._backend.clock.monotonic_us() - self._heard_at_us
-        return self._failure is None and silent_us < limits.MIN_PING_TIMEOUT_MS * 1000
+        return self._failure is None and silent_us < limits.BROKEN_OFF_WITHIN_MS * 1000
 
     async def _read(self, frames: AsyncIterator[bytes]) -> None:
         async for data in frames:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from tests.support.memory_store import ManualClock, MemoryStore
 
 from flowspan_service.app.sessions import (
     ConnectionBroken,
+    EndSession,
+    Introduction,
     LeaseTerms,
     OpenSession,
     Reap,
@@ -14,7 +18,15 @@ from flowspan_service.app.sessions import (
 )
 from flowspan_service.domain.errors import NotFoundError, SessionTakenOverError
 from flowspan_service.domain.leases import LeaseWatch
-from flowspan_service.domain.sessions import SessionStatus
+from flowspan_service.domain.runs import NewRun, RunKind, TraceContext
+from flowspan_service.domain.sessions import OtlpTarget, SessionStatus
+from flowspan_service.domain.states import Cause, State, StateType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flowspan_service.app.ports import UnitOfWork
+    from flowspan_service.domain.sessions import SessionEnd
 
 LEASE_US, GRACE_US = 30_000_000, 10_000_000
 
@@ -188,3 +200,116 @@ def test_sign_in_the_same_transaction_comes_first(store: MemoryStore, watcher: W
     store.clock.advance(1)
     store.do(RenewLease("s", connection_id="c"))
     assert watcher.look() == []
+
+
+def end_of(store: MemoryStore) -> SessionEnd:
+    end = store.sessions.span_sources(["s"])["s"].end
+    assert end is not None
+    return end
+
+
+def begin(store: MemoryStore, run_id: str, *, trace: TraceContext | None, session_id: str) -> None:
+    def add(uow: UnitOfWork) -> None:
+        state = State(StateType.RUNNING, "Running", "", uow.now_us)
+        new = NewRun(
+            *(run_id, RunKind.FLOW, "f", "", None, run_id, run_id, (), None, trace, ""),
+            *(uow.now_us, state),
+        )
+        uow.runs.add(new.make(cause=Cause.REPORTED, session_id=session_id))
+
+    store.do(Change(add))
+
+
+class Change:
+    """An operation that calls a function."""
+
+    run_ids = ()
+    weight = 1
+
+    def __init__(self, change: Callable[[UnitOfWork], None]) -> None:
+        self.change = change
+
+    def __call__(self, uow: UnitOfWork) -> None:
+        self.change(uow)
+
+
+TRACE = TraceContext(f"00-{'a' * 32}-{'b' * 16}-01")
+
+
+def test_the_last_sign_of_life_of_crashed_runs(store: MemoryStore, watcher: Watcher) -> None:
+    opened(store)
+    begin(store, "traced", trace=TRACE, session_id="s")
+    begin(store, "untraced", trace=None, session_id="s")
+    watcher.pass_time(10)
+    store.do(RenewLease("s"))
+    heard_us = store.clock.now_us()
+    assert watcher.pass_time(60) == ["s"]
+    crashed = store.data.runs["traced"]
+    assert crashed.state.type == StateType.CRASHED
+    assert crashed.state.time_us - heard_us >= LEASE_US
+    assert store.data.last_signs == {"traced": heard_us}
+    session = store.sessions.get("s")
+    assert session is not None
+    assert session.last_sign_us == heard_us
+
+
+def test_the_last_sign_is_on_the_clock_of_the_run_and_after_its_states(
+    store: MemoryStore, watcher: Watcher
+) -> None:
+    hour_us = 3_600_000_000
+    introduction = Introduction(clock_offset_us=hour_us)  # the client is an hour behind
+    store.do(OpenSession("s", client={}, lease_us=LEASE_US, introduction=introduction))
+    begin(store, "behind", trace=TRACE, session_id="s")
+    store.data.runs["behind"].state.time_us -= hour_us
+    opened(store, "t")
+    begin(store, "ahead", trace=TRACE, session_id="t")
+    store.data.runs["ahead"].state.time_us += 500_000  # less than counts as another clock
+    begun_us = store.clock.now_us()
+    watcher.pass_time(60)
+    assert store.data.last_signs == {"behind": begun_us - hour_us, "ahead": begun_us + 500_000}
+
+
+def test_a_session_that_takes_leave_leaves_no_sign(store: MemoryStore) -> None:
+    opened(store)
+    begin(store, "left", trace=TRACE, session_id="s")
+    store.do(EndSession("s"))
+    assert store.data.runs["left"].state.type == StateType.CRASHED
+    assert store.data.last_signs == {}
+
+
+def test_a_connection_that_was_broken_off(store: MemoryStore, watcher: Watcher) -> None:
+    opened(store)
+    store.do(ConnectionBroken("s", connection_id="c", grace_us=GRACE_US))
+    assert not end_of(store).is_broken_off
+    opened(store)
+    store.do(ConnectionBroken("s", connection_id="c", grace_us=GRACE_US, is_broken_off=True))
+    assert end_of(store).is_broken_off
+    assert watcher.pass_time(10) == ["s"]
+    assert end_of(store).is_broken_off
+    opened(store)
+    assert not end_of(store).is_broken_off, "it came back"
+
+
+def test_the_mark_of_a_process_is_that_of_its_last_hello(store: MemoryStore) -> None:
+    opened(store, process_id="7", hostname="h", process_mark="m")
+    assert end_of(store)[3:] == ("h", 7, "m")
+    recovering = Introduction(is_recovering=True)
+    store.do(OpenSession("s", client={}, lease_us=LEASE_US, introduction=recovering))
+    assert end_of(store).process_mark == "m", "another process delivers its events"
+    opened(store, process_id="7", hostname="h")
+    assert end_of(store).process_mark == "", "from elsewhere, such as through a proxy"
+
+
+def test_the_receivers_of_a_client(store: MemoryStore) -> None:
+    def say(target: OtlpTarget | None, *, is_recovering: bool = False) -> OtlpTarget | None:
+        introduction = Introduction(target=target, is_recovering=is_recovering)
+        store.do(OpenSession("s", client={}, lease_us=LEASE_US, introduction=introduction))
+        return store.sessions.span_sources(["s"])["s"].target
+
+    assert say(None) is None
+    assert "s" not in store.data.targets, "a new session without one costs no write"
+    one, other = OtlpTarget("grpc", "http://a"), OtlpTarget("grpc", "http://b")
+    assert say(one) == one
+    assert say(None, is_recovering=True) == one
+    assert say(other) == other
+    assert say(None) is None
