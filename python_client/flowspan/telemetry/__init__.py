@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from flowspan.core.run_context import OuterRun
     from flowspan.core.run_course import RunCourse
     from flowspan.core.span import RunSpan
+    from flowspan.telemetry.logs import LogExport
     from flowspan.telemetry.remote_span import RemoteSpan
     from flowspan.telemetry.run_span import SpanTracer
 
@@ -41,6 +42,9 @@ _asked = False
 """True if the service was already waited for, which is done once."""
 _config: Config | None = None
 _service_endpoint: Callable[[float], OtlpTarget | None] | None = None
+_told_logs: Callable[[float], tuple[str, str] | None] | None = None
+_CHILD_WAIT_S = 0.25
+"""Time that the start of a child process waits for the service to announce a receiver of logs."""
 
 
 def configure(
@@ -137,9 +141,32 @@ def start_run(
     return _tracer.start_run(record, definition, time_ns, outer, flow)
 
 
+def log_export(told: Callable[[float], tuple[str, str] | None]) -> LogExport | None:
+    """Return the export of the logs of runs; None if the environment forbids it.
+
+    Args:
+        told: Returns the protocol and the receiver of logs that the service has announced, after
+            waiting at most this number of seconds: None if it has not answered, empty texts if it
+            announces none.
+    """
+    global _told_logs  # noqa: PLW0603 - one per process
+    _told_logs = told
+    if os.environ.get("OTEL_LOGS_EXPORTER", "").strip().lower() == "none":
+        return None
+    from flowspan.telemetry.logs import LogExport  # noqa: PLC0415 - not needed to define flows
+
+    return LogExport(told, os.environ)
+
+
 def told_endpoint() -> OtlpTarget | None:
     """Return the receivers that the service told, for a child process; None if unknown."""
     return _service_endpoint(0.0) if _service_endpoint is not None else None
+
+
+def told_logs() -> tuple[str, str]:
+    """Return the receiver of logs announced by the service, for a child process."""
+    told = _told_logs(_CHILD_WAIT_S) if _told_logs is not None else None
+    return told or ("", "")
 
 
 def end_lost(
