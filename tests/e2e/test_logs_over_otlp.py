@@ -260,3 +260,82 @@ def test_a_wrong_setting_is_one_warning(
     main = [line for line in process.errors.splitlines() if "Logs are not exported" in line]
     assert len(main) == 2, "one of the program, one of its worker process"
     assert complaint in main[0]
+
+
+FAILING = """
+    from flowspan import flow, task
+
+    @task(retries=1)
+    def hopeless():
+        raise ValueError("no")
+
+    @flow
+    def outer():
+        hopeless(return_state=True)
+
+    outer()
+"""
+
+
+@pytest.mark.parametrize(
+    ("opt_in", "exporter", "has_records", "has_events"),
+    [
+        ("logs", "otlp", True, False),
+        ("logs/dup", "otlp", True, True),
+        ("logs", "none", False, True),
+        ("", "otlp", False, True),
+    ],
+    ids=["logs", "both", "without a receiver of logs", "default"],
+)
+def test_exceptions_as_log_records(
+    service: ServiceProcess,
+    tmp_path: Path,
+    opt_in: str,
+    exporter: str,
+    has_records: bool,
+    has_events: bool,
+) -> None:
+    with OtlpReceiver() as receiver:
+        env = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
+            "OTEL_LOGS_EXPORTER": exporter,
+            "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN": opt_in,
+        }
+        run(FAILING, tmp_path, service, env)
+        receiver.wait_for(lambda spans: any(s.name == "outer" for s in spans), "span")
+        if exporter == "otlp":
+            receiver.wait_for_log("Completed")
+    records = [log for log in receiver.logs if log.event_name == "flowspan.run.exception"]
+    assert [log.severity[1] for log in records] == (["WARN", "ERROR"] if has_records else [])
+    spans = {span.span_id: span for span in receiver.spans}
+    for number, log in enumerate(records, 1):
+        assert log.attributes["exception.type"] == "ValueError"
+        assert log.attributes["exception.message"] == "no"
+        assert log.attributes["flowspan.attempt"] == number
+        assert log.attributes["flowspan.flow.name"] == "outer"
+        assert spans[log.span_id].name == "hopeless attempt"
+        assert log.scope == "flowspan"
+    run_span = receiver.one("hopeless")
+    assert run_span.attributes["error.type"] == "ValueError"
+    of_failed = [*receiver.named("hopeless attempt"), run_span]
+    assert len(of_failed) == 3
+    for span in of_failed:
+        assert ("exception" in [name for name, *_ in span.events]) == has_events
+
+
+def test_exceptions_go_through_the_logger_provider_of_the_program(
+    service: ServiceProcess, tmp_path: Path
+) -> None:
+    with OtlpReceiver() as receiver:
+        env = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
+            "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN": "logs",
+        }
+        run(OWN_PROVIDER, tmp_path, service, env)
+        receiver.wait_for(lambda spans: any(s.name == "outer" for s in spans), "span")
+        receiver.wait_for_log("ValueError: no")
+    span = receiver.one("step")
+    [record] = [log for log in receiver.logs if log.event_name]
+    assert (record.trace_id, record.span_id) == (span.trace_id, span.span_id)
+    assert record.attributes["flowspan.run.id"] == span.run_id
+    assert not [name for name, *_ in span.events if name == "exception"]

@@ -45,6 +45,9 @@ _MAX_WAITING = 1_000
 """Maximum number of lines that wait for the service's answer."""
 _BYTES_WITHOUT_TEXT = 500
 
+_current: weakref.ref[LogExport] | None = None
+"""The export of this process."""
+
 
 class LogLine(NamedTuple):
     """A log line of a run, in plain values.
@@ -100,7 +103,8 @@ class LogExport:
         """Accepts a line; None until the rules have decided."""
         self._is_off = False
         self._lock = threading.RLock()  # a signal handler may log, too
-        reference = weakref.ref(self)
+        global _current  # noqa: PLW0603 - one per process
+        reference = _current = weakref.ref(self)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=lambda: _after_fork(reference()))
         atexit.register(_at_exit, reference)
@@ -214,7 +218,7 @@ class LogExport:
         environ = self._environ
         exporters = environ.get("OTEL_LOGS_EXPORTER", "").strip().lower()
         is_disabled = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-        if is_disabled or exporters == _NONE or _has_logger_provider():
+        if is_disabled or exporters == _NONE or has_logger_provider():
             return _NONE
         if exporters == _CONSOLE:
             return _CONSOLE
@@ -229,6 +233,11 @@ class LogExport:
             return target_of(environ, signal=LOGS)
         msg = f"OTEL_LOGS_EXPORTER={exporters!r}: expected 'otlp', 'console' or 'none'"
         raise ConfigError(msg)
+
+
+def current_export() -> LogExport | None:
+    """Return the export of this process; None without one."""
+    return None if _current is None else _current()
 
 
 def process_attributes(environ: Mapping[str, str]) -> Mapping[str, Any]:
@@ -255,7 +264,7 @@ def _queue_to(
     )
 
 
-def _has_logger_provider() -> bool:
+def has_logger_provider() -> bool:
     """Return True if the program installed a logger provider; nothing is imported for it."""
     logs = sys.modules.get("opentelemetry._logs")
     if logs is None:

@@ -45,7 +45,7 @@ class Queue:
 def queues(monkeypatch: pytest.MonkeyPatch) -> list[Queue]:
     monkeypatch.setattr(Queue, "made", [], raising=False)
     monkeypatch.setattr(logs_module, "_queue_to", lambda target, *_: Queue(target))
-    monkeypatch.setattr(logs_module, "_has_logger_provider", lambda: False)
+    monkeypatch.setattr(logs_module, "has_logger_provider", lambda: False)
     return Queue.made
 
 
@@ -75,7 +75,7 @@ def test_nothing_is_exported(environ: dict[str, str], queues: list[Queue]) -> No
 def test_a_logger_provider_of_the_program_wins(
     queues: list[Queue], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs_module, "_has_logger_provider", lambda: True)
+    monkeypatch.setattr(logs_module, "has_logger_provider", lambda: True)
     assert not LogExport(lambda _: TOLD, OTLP).put(line())
     assert not queues
 
