@@ -12,6 +12,8 @@ import sys
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from flowspan import clock
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -215,7 +217,23 @@ def make_remote_span(carrier: dict[str, str]) -> RemoteSpan:
 
 
 def flush(timeout_s: float = 2.0) -> bool:
-    """Export the ended spans; return False if some were left when the timeout passed."""
+    """Export the ended spans and the logs of runs.
+
+    Returns:
+        False if some were left when the timeout passed.
+    """
+    deadline = clock.monotonic() + timeout_s
+    is_done = _flush_spans(timeout_s)
+    return _flush_logs(max(deadline - clock.monotonic(), 0.0)) and is_done
+
+
+def _flush_logs(timeout_s: float) -> bool:
+    logs = sys.modules.get("flowspan.telemetry.logs")
+    export = logs.current_export() if logs is not None else None
+    return export is None or bool(export.flush(timeout_s))
+
+
+def _flush_spans(timeout_s: float) -> bool:
     early = sys.modules.get("flowspan.telemetry.early")
     provider = early.provisional() if early is not None else None
     if provider is None and _tracer is None:

@@ -41,7 +41,7 @@ class LogReceivers:
         return self._own is not None or self._allows_clients
 
     def of(self, target: OtlpTarget | None) -> LogReceiver | None:
-        """Return the receiver for a session whose client named these; None if there is none."""
+        """Return the receiver for a session whose client named these; None without a receiver."""
         if target is None or not target.logs_url or not self._allows_clients:
             return self._own
         named = LogReceiver(target.protocol, target.logs_url)

@@ -208,7 +208,7 @@ class LogExporter:
 
     @property
     def may_send(self) -> bool:
-        """True while this process holds the claim and goes on."""
+        """True while this process holds the claim and does not stop."""
         return self._holds_claim and not self._stop.is_set()
 
     # The thread

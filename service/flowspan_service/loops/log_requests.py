@@ -57,7 +57,7 @@ def log_request(
 
 
 def refused_records(response: bytes) -> tuple[int, str]:
-    """Return the number of records that a receiver refused for good, and its reason."""
+    """Return the number of records that a receiver has rejected, and its reason."""
     partial = ExportLogsServiceResponse.FromString(response).partial_success
     return partial.rejected_log_records, partial.error_message
 
