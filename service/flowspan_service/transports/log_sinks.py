@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 _PREFIX = "OTEL_EXPORTER_OTLP_"
 _METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 _TIMEOUT_S = 10.0
+_OPTIONS = (
+    # Reconnect to a restarted receiver within seconds; gRPC's default limit is two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+)
 
 
 class _Settings(NamedTuple):
@@ -85,13 +90,15 @@ class _GrpcSink:
         settings, parts = self._settings, urlsplit(self._url)
         compression = grpc.Compression.Gzip if settings.gzip else None
         if parts.scheme != "https":
-            return grpc.insecure_channel(parts.netloc, compression=compression)
+            return grpc.insecure_channel(parts.netloc, options=_OPTIONS, compression=compression)
         credentials = grpc.ssl_channel_credentials(
             root_certificates=_read(settings.certificate),
             private_key=_read(settings.client_key),
             certificate_chain=_read(settings.client_certificate),
         )
-        return grpc.secure_channel(parts.netloc, credentials, compression=compression)
+        return grpc.secure_channel(
+            parts.netloc, credentials, options=_OPTIONS, compression=compression
+        )
 
 
 class _HttpSink:
