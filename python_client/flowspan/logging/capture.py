@@ -28,7 +28,7 @@ from flowspan.logging.loggers import (
     name_runs_in_records,
     stop_naming_runs,
 )
-from flowspan.logging.record_facts import AMBIENT, facts_of, is_copy, names_of, set_facts
+from flowspan.logging.record_facts import AMBIENT, facts_of, is_copy, names_of, report_once
 from flowspan.logging.root_level import RootLevel
 from flowspan.logging.run_notes import Notes
 from flowspan.logging.user_code import is_of_library
@@ -87,13 +87,12 @@ class ReportHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Report a record if it comes from a run and not from a library."""
         facts = facts_of(record) or AMBIENT
-        if self.emit_event is None or facts.is_reported or facts.is_printed:
+        if self.emit_event is None or facts.is_shown_only or facts.is_printed:
             return
         run = captured_run_of(record)
-        if run is None:
-            return
         # An extra logger may pass it on to the root logger.
-        set_facts(record, facts._replace(is_reported=True))
+        if run is None or not report_once(record):
+            return
         try:
             message = facts.stored or exact_text(self.format(record))
         except Exception:  # noqa: BLE001 - the record's arguments are user code
