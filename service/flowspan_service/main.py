@@ -140,10 +140,13 @@ async def _telemetry(config: Config, store: Store, backend: Backend) -> AsyncIte
     environ, version = os.environ, backend.about.version
     receivers = receivers_of(config, environ, is_private=is_private(config))
     with (
-        exporting_spans(config, store, backend.clock, receivers, MessageDecoder(), span_sender),
+        exporting_spans(
+            config, store, backend.clock, receivers, MessageDecoder(), span_sender
+        ) as spans,
         exporting_logs(store, backend.clock, backend.log_receivers, LogSinks(environ)),
         making_own_spans(config, environ, version=version) as own_spans,
     ):
+        backend.spans_waiting = spans.waiting_count
         if own_spans is not None:
             backend.on_call = own_spans.call
             store.on_write(own_spans.commit)
