@@ -243,7 +243,7 @@ def leave_process(reason: str = "") -> None:
 
 def _make_process() -> ProcessContext:
     global _process  # noqa: PLW0603 - one per process
-    from flowspan.reporter import reporter_for  # noqa: PLC0415 - not needed to define flows
+    from flowspan.reporter import process_tally, reporter_for  # noqa: PLC0415 - not needed to define flows
 
     with _lock:
         settings = config.get_config()
@@ -255,6 +255,7 @@ def _make_process() -> ProcessContext:
         reporter = reporter_for(settings)
         telemetry.configure(settings, service_endpoint=_target_of(reporter))
         telemetry.prepare()
+        telemetry.make_meter(settings, process_tally)
         reporter.load()
         install(
             _emit_log,

@@ -13,6 +13,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from flowspan import clock
+from flowspan.telemetry.metric_choice import choice_key, wants_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from flowspan.core.run_course import RunCourse
     from flowspan.core.span import RunSpan
     from flowspan.telemetry.logs import LogExport
+    from flowspan.telemetry.metric_choice import ReportFigures
     from flowspan.telemetry.remote_span import RemoteSpan
     from flowspan.telemetry.run_span import SpanTracer
 
@@ -214,6 +216,26 @@ def make_remote_span(carrier: dict[str, str]) -> RemoteSpan:
 
     prepare()
     return RemoteSpan(carrier)
+
+
+def make_meter(config: Config, tally: ReportFigures) -> None:
+    """Give the tally of the reporter a counter of runs, if there are metrics; else None.
+
+    Args:
+        config: The client's settings.
+        tally: The figures of the reporter. Its meter stays if nothing has changed.
+    """
+    if not wants_metrics(os.environ):
+        meter, key = None, None
+    elif (key := choice_key(os.environ, config.otlp_endpoint)) == tally.meter_key:
+        return
+    else:
+        from flowspan.telemetry import metrics  # noqa: PLC0415 - start-up cost
+
+        meter = metrics.make_meter(config, tally, os.environ)
+    if tally.meter is not None:
+        tally.meter.close()
+    tally.meter, tally.meter_key = meter, key
 
 
 def flush(timeout_s: float = 2.0) -> bool:

@@ -194,6 +194,11 @@ class ExportingProcessor(SpanProcessor):
         self._heads.clear()  # the resource names the process
         self._prepare()
 
+    @property
+    def dropped_count(self) -> int:
+        """The number of spans that were not delivered."""
+        return self._dropped
+
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Do nothing: only ended spans matter."""
 

@@ -58,6 +58,11 @@ class FlowspanProvider(TracerProvider):
         )
         self._processors, self._limits = processors, limits
 
+    @property
+    def dropped_span_count(self) -> int:
+        """The number of spans that flowspan's exporters did not deliver."""
+        return self._processors.dropped_count
+
     def get_tracer(
         self,
         instrumenting_module_name: str,
