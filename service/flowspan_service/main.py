@@ -22,6 +22,7 @@ from flowspan_service.loops.background import running, until_stopped
 from flowspan_service.loops.commands import send_open_commands
 from flowspan_service.loops.database import watch_database
 from flowspan_service.loops.housekeeping import keep_house
+from flowspan_service.loops.log_exporter_lifecycle import exporting_logs
 from flowspan_service.loops.open_files import watch_open_files
 from flowspan_service.loops.own_telemetry import exporting_metrics, making_own_spans
 from flowspan_service.loops.reaper import Reaper
@@ -43,6 +44,8 @@ from flowspan_service.process.tuning import tune_collector
 from flowspan_service.stores import StoreOpenError, open_store, sqlite_path
 from flowspan_service.transports.announcement import announce
 from flowspan_service.transports.listening import is_private
+from flowspan_service.transports.log_receivers import log_receivers_of
+from flowspan_service.transports.log_sinks import LogSinks
 from flowspan_service.transports.otlp import span_sender
 from flowspan_service.transports.servers import Servers
 
@@ -133,13 +136,17 @@ async def _serve(
 
 @contextlib.asynccontextmanager
 async def _telemetry(config: Config, store: Store, backend: Backend) -> AsyncIterator[None]:
-    """Export spans and metrics during the block, as far as they are configured."""
+    """Export spans, logs and metrics during the block, as far as they are configured."""
     environ, version = os.environ, backend.about.version
     receivers = receivers_of(config, environ, is_private=is_private(config))
     with (
-        exporting_spans(config, store, backend.clock, receivers, MessageDecoder(), span_sender),
+        exporting_spans(
+            config, store, backend.clock, receivers, MessageDecoder(), span_sender
+        ) as spans,
+        exporting_logs(store, backend.clock, backend.log_receivers, LogSinks(environ)),
         making_own_spans(config, environ, version=version) as own_spans,
     ):
+        backend.spans_waiting = spans.waiting_count
         if own_spans is not None:
             backend.on_call = own_spans.call
             store.on_write(own_spans.commit)
@@ -156,7 +163,9 @@ def _backend(config: Config, store: Store, readers: ThreadPoolExecutor) -> Backe
     )
     in_store = ["before_commit", "after_commit"]
     on_point = crash_point(config.crash_point, config.crash_at, elsewhere=in_store)
-    return assemble(config, store, clock, readers=readers, about=about, on_point=on_point)
+    backend = assemble(config, store, clock, readers=readers, about=about, on_point=on_point)
+    backend.log_receivers = log_receivers_of(config, os.environ)
+    return backend
 
 
 def _loops(backend: Backend, reaper: Reaper, servers: Servers) -> list[Coroutine[None, None, None]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from tests.support.harness import Harness
 from tests.support.raw_http import get
 from tests.support.report_client import (
     ReportStream,
@@ -20,8 +22,10 @@ from flowspan.v1 import report_pb2, trace_pb2, watch_service_pb2
 from flowspan.v1 import report_service_pb2 as pb
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from prometheus_client.samples import Sample
-    from tests.support.harness import Harness, Stubs
+    from tests.support.harness import Stubs
 
 OPENMETRICS = {"accept": "application/openmetrics-text"}
 
@@ -158,3 +162,18 @@ def test_a_database_that_does_not_answer_hides_only_its_own_figures(
     assert "flowspan_database_problem" in names
     assert "flowspan_database_size_bytes" not in names
     harness.run(harness.server.set_problem(""))
+
+
+def test_figures_of_postgresql(tmp_path: Path, postgres_url: str) -> None:
+    harness = Harness(tmp_path, db=postgres_url)
+    try:
+        harness.backend.about = replace(harness.backend.about, database="postgresql")
+        port = harness.start_http()
+        stream = ReportStream(harness.channel)
+        report(stream, created(new_id(), kind="FLOW"), *whole_run(new_id(), function_name="etl"))
+        assert value(port, "flowspan_open_runs", kind="flow", state="PENDING") == 1
+        assert value(port, "flowspan_flow_runs_ended_total", flow="etl", state="COMPLETED") == 1
+        assert (value(port, "flowspan_database_size_bytes") or 0) > 1_000
+        assert value(port, "flowspan_database_disk_free_bytes") is None
+    finally:
+        harness.close()

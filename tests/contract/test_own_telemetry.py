@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,9 @@ from tests.support.otlp_metrics import (
     exports_over_http,
     wait_until,
 )
+from tests.support.raw_http import get
 from tests.support.report_client import ReportStream, created, entered, new_id, whole_run
+from tests.support.service import read_service_file
 
 from flowspan.v1 import flow_run_service_pb2, flow_run_service_pb2_grpc, trace_pb2
 from flowspan_service.metrics.families import FAMILIES, FamilyType
@@ -233,3 +236,30 @@ def test_own_spans_that_wait_are_exported_at_the_stop(
         get_run(service, new_id())
         assert service.stop() == 0
         assert GET in receiver.names
+
+
+def test_spans_that_wait_for_their_receiver_are_counted(
+    start_service: Callable[..., ServiceProcess],
+) -> None:
+    receiver = OtlpReceiver()
+    with receiver:
+        pass  # it has a port by now, and is away
+    service = start_service(arguments=("--otlp-endpoint", receiver.endpoint, "--http-port", "0"))
+    found = read_service_file(service.home)
+    assert found is not None
+    port = int(found["http_address"].rpartition(":")[2])
+
+    def waiting() -> float:
+        (line,) = re.findall(rb"^flowspan_spans_waiting (.*)$", get(port, "/metrics").body, re.M)
+        return float(line)
+
+    assert waiting() == 0
+    stream = ReportStream(service.channel, spans_by_service=True)
+    for _ in range(3):
+        stream.wait_for_ack(stream.report(*whole_run(new_id()), *whole_run(new_id())))
+    wait_until(lambda: waiting() == 6, "count of the spans that wait")
+    with receiver:
+        receiver.wait_for(lambda spans: len(spans) == 6, "spans")
+        wait_until(lambda: waiting() == 0, "end of the wait")
+    stream.wait_for_ack(stream.report(*whole_run(new_id())))
+    wait_until(lambda: waiting() == 1, "count after another failure")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tests.support.memory_unit_of_work import MemoryData, MemoryUnitOfWork, claim_of, tree_of
 
 from flowspan_service.app.ports import Heads, Identity, Unfinished, WriteTimes
+from flowspan_service.app.ports.log_exports import WaitingLogs
 from flowspan_service.app.ports.logs import LogPage, LogQuery
 from flowspan_service.app.ports.pages import Page
 from flowspan_service.app.ports.runs import FoundRuns, RunFilter, RunKey, RunQuery, SpanRuns
@@ -388,6 +389,22 @@ class MemoryLabelReads(_Reads):
         raise NotImplementedError
 
 
+class MemoryLogExportReads:
+    def __init__(self, store: MemoryStore) -> None:
+        self.store = store
+
+    def sessions(self, *, after_id: str | None = None, limit: int) -> list[str]:
+        waiting = self.store.data.log_exports
+        found = sorted(each for each in waiting if waiting[each] and each > (after_id or ""))
+        return found[:limit]
+
+    def waiting(self, session_id: str, *, limit: int, limit_bytes: int) -> WaitingLogs:
+        del limit_bytes  # nothing large is tried here
+        positions = self.store.data.log_exports.get(session_id, [])[:limit]
+        items = [each for each in self.store.data.logs if each.position in positions]
+        return WaitingLogs(items, max(positions, default=0))
+
+
 class MemoryStore:
     """See flowspan_service.app.ports.Store."""
 
@@ -417,6 +434,7 @@ class MemoryStore:
         self.labels = MemoryLabelReads(self)
         self.last_signs = MemoryLastSignReads(self)
         self.logs = MemoryLogReads(self)
+        self.log_exports = MemoryLogExportReads(self)
         self.runs = MemoryRunReads(self)
         self.sessions = MemorySessionReads(self)
         self.transitions = MemoryTransitionReads(self)

@@ -32,6 +32,8 @@ class MemoryData:
         self.runs: dict[str, Run] = {}
         self.history: list[Transition] = []
         self.logs: list[LogEntry] = []
+        self.log_exports: dict[str, list[int]] = {}
+        """The positions of the records that wait for their export, by session."""
         self.sessions: dict[str, Session] = {}
         self.resources: dict[str, dict[str, str]] = {}
         self.targets: dict[str, OtlpTarget | None] = {}
@@ -243,6 +245,19 @@ class MemoryLastSignWrites(_Rows):
         self.data.last_signs[run_id] = at_us
 
 
+class MemoryLogExportWrites(_Rows):
+    def add(self, session_id: str, entries: Sequence[LogEntry]) -> None:
+        first = len(self.data.logs) - len(entries) + 1
+        waiting = self.data.log_exports.setdefault(session_id, [])
+        waiting += range(first, first + len(entries))
+
+    def forget(self, session_id: str, *, upto: int, limit: int) -> int:
+        waiting = self.data.log_exports.get(session_id, [])
+        gone = [each for each in waiting if each <= upto][:limit]
+        self.data.log_exports[session_id] = waiting[len(gone) :]
+        return len(gone)
+
+
 class MemorySessionWrites(_Rows):
     def get(self, session_id: str) -> Session | None:
         return self.data.sessions.get(session_id)
@@ -437,6 +452,7 @@ class MemoryUnitOfWork:
         self.labels = MemoryLabelWrites(self)
         self.last_signs = MemoryLastSignWrites(self)
         self.logs = MemoryLogWrites(self)
+        self.log_exports = MemoryLogExportWrites(self)
         self.runs = MemoryRunWrites(self)
         self.sessions = MemorySessionWrites(self)
         self.variables = MemoryVariableWrites(self)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from flowspan_service.metrics.families import FamilyType
+from flowspan.telemetry import metric_families as of_client
+from flowspan_service.metrics.families import FAMILIES, Family, FamilyType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flowspan_service.metrics.families import Family
-
+CLIENT_FAMILIES = tuple(
+    Family(each.name, FamilyType(each.type), *each[2:]) for each in of_client.FAMILIES
+)
+"""The metrics of the client, in the form of those of the service."""
+ALL_FAMILIES = (*FAMILIES, *CLIENT_FAMILIES)
 OF_SCRAPES = {"job", "instance"}
 """The labels that Prometheus adds."""
 OF_PROMETHEUS = {"up"}

@@ -1,4 +1,4 @@
-"""OTLP receivers for tests, over gRPC and HTTP, which keep all spans."""
+"""OTLP receivers for tests, over gRPC and HTTP, which keep all spans and log records."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+)
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2_grpc import (
+    LogsServiceServicer,
+    add_LogsServiceServicer_to_server,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+    from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 SomeSpan = TypeVar("SomeSpan", bound=Any)
@@ -34,6 +43,7 @@ SomeSpan = TypeVar("SomeSpan", bound=Any)
 WAIT_S = 60.0
 POLL_S = 0.02
 TRACES_PATH = "/v1/traces"
+LOGS_PATH = "/v1/logs"
 ERROR = 2
 """The status code of a failed span."""
 
@@ -71,19 +81,43 @@ class ReceivedSpan:
         return bool(self.attributes.get("flowspan.span.synthetic", False))
 
 
+@dataclass(frozen=True)
+class ReceivedLog:
+    """A received log record, in plain Python types."""
+
+    body: str
+    time_ns: int
+    observed_ns: int
+    severity: tuple[int, str]
+    trace_id: str
+    span_id: str
+    flags: int
+    attributes: dict[str, Any]
+    scope: str
+    event_name: str
+    resource: dict[str, Any]
+
+    @property
+    def run_id(self) -> str:
+        """The id of its run; empty for others."""
+        return str(self.attributes.get("flowspan.run.id", ""))
+
+
 @dataclass
 class ReceivedSpans:
-    """The spans that a receiver has got.
+    """The spans and log records that a receiver has got.
 
     Attributes:
         spans: The received spans, in order of arrival, but those of waits and of running flows,
             which depend on the load of the machine.
         all_spans: All received spans, in order of arrival.
+        logs: All received log records, in order of arrival.
         metadata: The metadata or headers of each request, by lower-case name.
     """
 
     spans: list[ReceivedSpan] = field(default_factory=list)
     all_spans: list[ReceivedSpan] = field(default_factory=list)
+    logs: list[ReceivedLog] = field(default_factory=list)
     metadata: list[dict[str, str]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -94,6 +128,24 @@ class ReceivedSpans:
             self.metadata.append(metadata)
             self.all_spans += received
             self.spans += without_chance(received)
+
+    def keep_logs(self, request: ExportLogsServiceRequest, metadata: dict[str, str]) -> None:
+        """Keep the log records of a request."""
+        received = list(logs_of(request))
+        with self._lock:
+            self.metadata.append(metadata)
+            self.logs += received
+
+    def wait_for_log(self, text: str, timeout_s: float = WAIT_S) -> ReceivedLog:
+        """Wait for a log record whose body contains a text, and return the first one."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            for log in list(self.logs):
+                if text in log.body:
+                    return log
+            bodies = [log.body for log in list(self.logs)]
+            assert time.monotonic() < deadline, f"no {text!r} among the log records {bodies}"
+            time.sleep(POLL_S)
 
     def named(self, name: str) -> list[ReceivedSpan]:
         """Return the spans of a name by start time."""
@@ -142,6 +194,8 @@ class OtlpReceiver(ReceivedSpans, TraceServiceServicer):
         """Start the server; after a stop, on the same port."""
         server = grpc.server(ThreadPoolExecutor(max_workers=4), options=[("grpc.so_reuseport", 0)])
         add_TraceServiceServicer_to_server(self, server)  # type: ignore[no-untyped-call] # generated
+        logs = _Logs(self)
+        add_LogsServiceServicer_to_server(logs, server)  # type: ignore[no-untyped-call] # generated
         place = f"127.0.0.1:{self.port}"
         if self.tls is None:
             self.port = server.add_insecure_port(place)
@@ -184,6 +238,21 @@ class OtlpReceiver(ReceivedSpans, TraceServiceServicer):
         pairs = context.invocation_metadata()
         self.keep(request, {key: str(value) for key, value in pairs})
         return ExportTraceServiceResponse()
+
+
+class _Logs(LogsServiceServicer):
+    """The LogsService of a receiver."""
+
+    def __init__(self, receiver: OtlpReceiver) -> None:
+        self._receiver = receiver
+
+    def Export(  # noqa: N802 - gRPC's name
+        self, request: ExportLogsServiceRequest, context: grpc.ServicerContext
+    ) -> ExportLogsServiceResponse:
+        """Store the log records of a request."""
+        pairs = context.invocation_metadata()
+        self._receiver.keep_logs(request, {key: str(value) for key, value in pairs})
+        return ExportLogsServiceResponse()
 
 
 @dataclass
@@ -240,6 +309,8 @@ class HttpOtlpReceiver(ReceivedSpans):
             self.bodies.append((path, body))
         if path == TRACES_PATH:
             self.keep(ExportTraceServiceRequest.FromString(body), headers)
+        elif path == LOGS_PATH:
+            self.keep_logs(ExportLogsServiceRequest.FromString(body), headers)
 
 
 class _HttpServer(ThreadingHTTPServer):
@@ -277,6 +348,31 @@ def depends_on_load(name: str) -> bool:
 def without_chance(spans: Iterable[SomeSpan]) -> list[SomeSpan]:
     """Return the spans without those that depend on the load of the machine."""
     return [span for span in spans if not depends_on_load(span.name)]
+
+
+def logs_of(request: ExportLogsServiceRequest) -> Iterator[ReceivedLog]:
+    """Yield the log records of a request."""
+    for resource_logs in request.resource_logs:
+        resource = _attributes(resource_logs.resource.attributes)
+        for scope_logs in resource_logs.scope_logs:
+            for record in scope_logs.log_records:
+                yield _received_log(record, resource, scope_logs.scope.name)
+
+
+def _received_log(record: LogRecord, resource: dict[str, Any], scope: str) -> ReceivedLog:
+    return ReceivedLog(
+        body=str(_value(record.body)),
+        time_ns=record.time_unix_nano,
+        observed_ns=record.observed_time_unix_nano,
+        severity=(record.severity_number, record.severity_text),
+        trace_id=record.trace_id.hex(),
+        span_id=record.span_id.hex(),
+        flags=record.flags,
+        attributes=_attributes(record.attributes),
+        scope=scope,
+        event_name=record.event_name,
+        resource=resource,
+    )
 
 
 def spans_of(request: ExportTraceServiceRequest) -> Iterator[ReceivedSpan]:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from tests.support.metric_expressions import check_expression, series_of
+from tests.support.metric_expressions import ALL_FAMILIES, check_expression, series_of
 
-from flowspan_service.metrics.families import FAMILIES, FamilyType
+from flowspan_service.metrics.families import FamilyType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ def with_values(expression: str) -> str:
 @pytest.mark.parametrize(("title", "expression"), TARGETS)
 def test_each_panel_uses_metrics_that_exist(title: str, expression: str) -> None:
     assert title
-    check_expression(with_values(expression), FAMILIES)
+    check_expression(with_values(expression), ALL_FAMILIES)
     used = set(re.findall(r"\$\{?(\w+)", expression))
     assert used <= set(VARIABLES) | BUILT_IN
 
@@ -60,8 +60,8 @@ def test_each_panel_uses_metrics_that_exist(title: str, expression: str) -> None
 def test_the_dashboard_shows_every_metric_but_a_few() -> None:
     shown = set()
     for _, expression in TARGETS:
-        shown |= check_expression(with_values(expression), FAMILIES)
-    missing = {family.name for family in FAMILIES if not shown & series_of(family).keys()}
+        shown |= check_expression(with_values(expression), ALL_FAMILIES)
+    missing = {family.name for family in ALL_FAMILIES if not shown & series_of(family).keys()}
     assert missing == WITHOUT_PANEL
 
 
@@ -73,7 +73,7 @@ def test_variables_choose_the_data_source_the_service_and_the_flow() -> None:
         query = VARIABLES[name]["query"]["query"]
         match = re.fullmatch(r"label_values\((?P<selector>.*), (?P<label>\w+)\)", query)
         assert match, query
-        check_expression(with_values(match["selector"]), FAMILIES)
+        check_expression(with_values(match["selector"]), ALL_FAMILIES)
         assert match["label"] == name
 
 
@@ -84,7 +84,7 @@ def test_the_model_is_what_grafana_imports() -> None:
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(set(ids)) == len(ids)
     rows = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
-    assert rows == ["Runs", "Latency", "Service health"]
+    assert rows == ["Runs", "Latency", "Service health", "Clients"]
     places: set[tuple[int, int]] = set()
     for panel in DASHBOARD["panels"]:
         place = panel["gridPos"]
@@ -108,21 +108,21 @@ def test_the_model_is_what_grafana_imports() -> None:
 def test_exemplars_are_asked_for_where_there_are_some() -> None:
     with_exemplars = {
         family.prometheus_name
-        for family in FAMILIES
-        if family.type is FamilyType.HISTOGRAM and "_run" in family.prometheus_name
+        for family in ALL_FAMILIES
+        if family.type is FamilyType.HISTOGRAM and "_run_" in family.prometheus_name
     }
     asked = set()
     for panel in PLOTS:
         for each in panel["targets"]:
             if each["exemplar"]:
-                (name,) = check_expression(with_values(each["expr"]), FAMILIES)
+                (name,) = check_expression(with_values(each["expr"]), ALL_FAMILIES)
                 asked.add(name.removesuffix("_bucket"))
     assert asked == with_exemplars
 
 
 @pytest.mark.parametrize("alert", list(alerts()), ids=lambda alert: alert["alert"])
 def test_each_alert_uses_metrics_that_exist(alert: dict[str, Any]) -> None:
-    check_expression(alert["expr"], FAMILIES)
+    check_expression(alert["expr"], ALL_FAMILIES)
     assert alert["annotations"]["summary"]
     assert alert["labels"]["severity"] in {"warning", "critical"}
 

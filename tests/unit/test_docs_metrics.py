@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
-from tests.support.metric_expressions import series_of
+from tests.support.metric_expressions import ALL_FAMILIES, CLIENT_FAMILIES, series_of
 
 from flowspan_service.metrics.ended_runs import MAX_FLOWS, OTHER_FLOWS
 from flowspan_service.metrics.families import FAMILIES, FamilyType
@@ -54,6 +54,12 @@ def test_the_table_of_the_service_is_that_of_the_code() -> None:
     )
 
 
+def test_the_table_of_the_client_is_that_of_the_code() -> None:
+    assert table(CLIENT_FAMILIES) in section("Metrics of a Python program"), (
+        f"put this table on the page:\n\n{table(CLIENT_FAMILIES)}"
+    )
+
+
 def test_the_page_tells_the_bound_of_flows() -> None:
     assert f"{MAX_FLOWS} flows" in PAGE
     assert f'`flow="{OTHER_FLOWS}"`' in PAGE
@@ -68,6 +74,6 @@ def test_the_alerts_of_the_page_are_those_of_prometheus() -> None:
 
 def test_the_page_names_no_other_metrics() -> None:
     names = set(re.findall(r"\bflowspan_[a-z_]+\b", PAGE))
-    known = {name for family in FAMILIES for name in series_of(family)}
-    known |= {family.prometheus_name for family in FAMILIES}
+    known = {name for family in ALL_FAMILIES for name in series_of(family)}
+    known |= {family.prometheus_name for family in ALL_FAMILIES}
     assert names <= known, names - known

@@ -243,7 +243,7 @@ def leave_process(reason: str = "") -> None:
 
 def _make_process() -> ProcessContext:
     global _process  # noqa: PLW0603 - one per process
-    from flowspan.reporter import reporter_for  # noqa: PLC0415 - not needed to define flows
+    from flowspan.reporter import process_tally, reporter_for  # noqa: PLC0415 - not needed to define flows
 
     with _lock:
         settings = config.get_config()
@@ -255,6 +255,7 @@ def _make_process() -> ProcessContext:
         reporter = reporter_for(settings)
         telemetry.configure(settings, service_endpoint=_target_of(reporter))
         telemetry.prepare()
+        telemetry.make_meter(settings, process_tally)
         reporter.load()
         install(
             _emit_log,
@@ -263,6 +264,7 @@ def _make_process() -> ProcessContext:
             extra_loggers=settings.logging_extra_loggers,
             colours=settings.logging_colors,
             trace_url=lambda: _trace_url_of(settings, reporter),
+            export=telemetry.log_export(_told_logs_of(reporter)),
         )
         process = ProcessContext(
             reporter.emit,
@@ -328,6 +330,19 @@ def _trace_url_of(settings: Config, reporter: Reporter) -> str:
         return trace_url_told(welcome.trace_url)
     found = None if settings.address else published(settings.home)
     return trace_url_told(found.get("trace_url")) if found else ""
+
+
+def _told_logs_of(reporter: Reporter) -> Callable[[float], tuple[str, str] | None]:
+    """Return a function that returns the service's receiver of logs, once the service sent it."""
+
+    def logs(timeout_s: float) -> tuple[str, str] | None:
+        welcome = reporter.wait_welcome(timeout_s)
+        if welcome is None:
+            return None
+        target = welcome.otlp_target
+        return (target.protocol, target.logs_url) if target is not None else ("", "")
+
+    return logs
 
 
 def _after_fork() -> None:

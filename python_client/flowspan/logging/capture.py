@@ -12,7 +12,7 @@ import atexit
 import logging
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from flowspan import clock
 from flowspan.core.events import LOG
@@ -28,13 +28,13 @@ from flowspan.logging.loggers import (
     name_runs_in_records,
     stop_naming_runs,
 )
-from flowspan.logging.record_facts import AMBIENT, facts_of, is_copy, set_facts
+from flowspan.logging.record_facts import AMBIENT, facts_of, is_copy, names_of, report_once
 from flowspan.logging.root_level import RootLevel
 from flowspan.logging.run_notes import Notes
 from flowspan.logging.user_code import is_of_library
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from flowspan.core.events import Emit
     from flowspan.core.run import Run
@@ -48,27 +48,51 @@ _PACKAGE = logging.getLogger("flowspan")
 _NS_PER_S = 1_000_000_000
 
 
+class LineExport(Protocol):
+    """An export of the lines that are reported, such as `flowspan.telemetry.logs.LogExport`."""
+
+    def __call__(
+        self,
+        run: Run,
+        level: int,
+        time_ns: int,
+        logger_name: str,
+        text: str,
+        ids: tuple[str, str],
+        attributes: Mapping[str, str | int],
+        record: logging.LogRecord | None,
+        /,
+    ) -> bool:
+        """Export a line; return False if nothing is exported, which is final."""
+        ...
+
+    def close(self) -> None:
+        """End the export."""
+        ...
+
+
 class ReportHandler(logging.Handler):
     """The handler that reports the log records of runs.
 
     Attributes:
         emit_event: Accepts the events; None until the first run.
+        export: Sends the same lines elsewhere; None if they are not exported.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.emit_event: Emit | None = None
+        self.export: LineExport | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Report a record if it comes from a run and not from a library."""
         facts = facts_of(record) or AMBIENT
-        if self.emit_event is None or facts.is_reported or facts.is_printed:
+        if self.emit_event is None or facts.is_shown_only or facts.is_printed:
             return
         run = captured_run_of(record)
-        if run is None:
-            return
         # An extra logger may pass it on to the root logger.
-        set_facts(record, facts._replace(is_reported=True))
+        if run is None or not report_once(record):
+            return
         try:
             message = facts.stored or exact_text(self.format(record))
         except Exception:  # noqa: BLE001 - the record's arguments are user code
@@ -83,6 +107,7 @@ class ReportHandler(logging.Handler):
             else clock.of_wall_ns(int(record.created * _NS_PER_S)),
             record.name,
             message,
+            record=record,
         )
 
 
@@ -142,6 +167,7 @@ def install(
     extra_loggers: tuple[str, ...] = (),
     colours: bool = True,
     trace_url: Callable[[], str] = str,
+    export: LineExport | None = None,
 ) -> None:
     """Start capturing. May be called again, for example after a fork.
 
@@ -157,11 +183,12 @@ def install(
         colours: True to use colours on a terminal.
         trace_url: Returns the address of a trace, with ``{trace_id}`` in place of the id; empty if
             it is not known.
+        export: Accepts the same lines for an export (`flowspan.telemetry.logs`); None for none.
     """
     global _extra_loggers  # noqa: PLW0603 - one per process
     number = logging.getLevelName(level)
     with _lock:
-        _report_handler.emit_event = emit
+        _report_handler.emit_event, _report_handler.export = emit, export
         _console_handler.enabled = console
         _console_handler.colours = colours
         _notes.trace_url = trace_url
@@ -217,7 +244,10 @@ def uninstall() -> None:
     for logger in (FLOW_RUNS, TASK_RUNS, *map(logging.getLogger, _extra_loggers)):
         logger.removeHandler(_report_handler)
     _extra_loggers = ()
-    _report_handler.emit_event = None
+    export = _report_handler.export
+    _report_handler.emit_event = _report_handler.export = None
+    if export is not None:
+        export.close()
     _root_level.restore()
     _root_level.forget()
     _notes.reset()
@@ -243,6 +273,7 @@ def report(
     logger: str,
     message: str,
     ids: tuple[str, str] | None = None,
+    record: logging.LogRecord | None = None,
 ) -> None:
     """Report one log record of a run.
 
@@ -254,6 +285,7 @@ def report(
         logger: The name of the logger.
         message: The text.
         ids: The trace id and span id; None for those of the current span.
+        record: The record, if the text came through `logging`.
     """
     if ids is None:
         ids = ("", "") if run.span is None else run.span.current_ids()
@@ -262,6 +294,11 @@ def report(
     if hold is not None:
         emit = hold.emit
     emit((LOG, run.record.id, run.attempt, level, time_ns, logger, message, trace_id, span_id))
+    export = _report_handler.export
+    if export is not None and not export(
+        run, level, time_ns, logger, message, ids, names_of(run), record
+    ):
+        _report_handler.export = None
 
 
 def report_text(

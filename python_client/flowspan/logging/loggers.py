@@ -10,10 +10,18 @@ import logging
 from typing import TYPE_CHECKING, Any, cast
 
 from flowspan.core.run import current_run
-from flowspan.logging.record_facts import AMBIENT, FACTS, Facts, facts_of, names_of, set_facts
+from flowspan.logging.record_facts import (
+    AMBIENT,
+    FACTS,
+    Facts,
+    RunLogRecord,
+    facts_of,
+    names_of,
+    set_facts,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from flowspan.core.run import Run
 
@@ -21,21 +29,28 @@ if TYPE_CHECKING:
 class _LoggerOfRuns(logging.Logger):
     """The part of the loggers of runs that keeps objects out of their records."""
 
-    def makeRecord(self, *args: Any, **kwargs: Any) -> logging.LogRecord:  # noqa: N802 - as in logging
-        """Make a record; the facts in `extra` are kept beside it."""
-        bound = list(args)
-        extra = (kwargs.get("extra") if len(bound) <= _EXTRA else bound[_EXTRA]) or {}
-        facts = extra.get(FACTS)
-        if facts is None or facts.run is None:
-            return super().makeRecord(*args, **kwargs)
-        extra = {key: value for key, value in extra.items() if key != FACTS}
-        if len(bound) <= _EXTRA:
-            kwargs["extra"] = extra
-        else:
-            bound[_EXTRA] = extra
-        record = super().makeRecord(*bound, **kwargs)
-        vars(record).update(names_of(facts.run))
-        set_facts(record, facts)
+    def makeRecord(  # noqa: N802 - as in logging
+        self,
+        name: str,
+        level: int,
+        fn: str,
+        lno: int,
+        msg: object,
+        args: Any,
+        exc_info: Any,
+        func: str | None = None,
+        extra: Mapping[str, object] | None = None,
+        sinfo: str | None = None,
+    ) -> logging.LogRecord:
+        """Make a record; the facts in `extra` are kept out of its attributes."""
+        facts = None
+        if extra is not None and FACTS in extra:
+            extra = dict(extra)
+            facts = cast("Facts", extra.pop(FACTS))
+        record = super().makeRecord(name, level, fn, lno, msg, args, exc_info, func, extra, sinfo)
+        if facts is not None and facts.run is not None:
+            vars(record).update(names_of(facts.run))
+            set_facts(record, facts)
         return record
 
     def handle(self, record: logging.LogRecord) -> None:
@@ -55,10 +70,6 @@ class _LoggerOfRuns(logging.Logger):
     def getChild(self, suffix: str) -> _LoggerOfRuns:  # noqa: N802 - as in logging
         """Return the logger with a longer name, which is a logger of runs as well."""
         return _of_runs(super().getChild(suffix))
-
-
-_EXTRA = 8
-"""The position of `extra` among the arguments of `Logger.makeRecord`."""
 
 
 def _is_current(run: Run) -> bool:
@@ -145,12 +156,15 @@ class RecordFactory:
 
     def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
         """Make a record."""
-        record = self.factory(*args, **kwargs)
         run = current_run.get()
-        # `logging.makeLogRecord` copies a record, and passes no name.
-        if run is not None and record.name is not None:
-            vars(record).update(names_of(run))
-            set_facts(record, AMBIENT)
+        factory = self.factory
+        if run is None or (args and args[0] is None):
+            # `logging.makeLogRecord` copies a record, and passes no name.
+            return factory(*args, **kwargs)
+        make = RunLogRecord if factory is logging.LogRecord else factory
+        record = make(*args, **kwargs)
+        vars(record).update(names_of(run))
+        set_facts(record, AMBIENT)
         return record
 
 

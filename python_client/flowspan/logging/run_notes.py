@@ -135,7 +135,9 @@ class Notes:
     def _show(self, run: Run, level: int, message: str) -> None:
         logger = logger_of(run)
         if logger.isEnabledFor(level):
-            _log(logger, level, message, extra_of(run, Facts(run, is_note=True, is_reported=True)))
+            _log(
+                logger, level, message, extra_of(run, Facts(run, is_note=True, is_shown_only=True))
+            )
 
 
 def _log(logger: logging.Logger, level: int, message: str, extra: dict[str, Any]) -> bool:

@@ -24,6 +24,7 @@ from flowspan.reporter.reporter import (
     get_reporter,
     reporter_for,
 )
+from flowspan.reporter.tally import process_tally
 
 if TYPE_CHECKING:
     from flowspan.reporter.spool.drain import PushResult
@@ -37,6 +38,7 @@ __all__ = [
     "drop_reporter",
     "get_reporter",
     "list_spools",
+    "process_tally",
     "push_spools",
     "reporter_for",
 ]

@@ -17,6 +17,7 @@ from flowspan.reporter.log_division import LogDivision
 from flowspan.reporter.outbox import Batch, Outbox
 from flowspan.reporter.placeholders import placeholder_batch, without_event
 from flowspan.reporter.spool.spool import Room, Spool
+from flowspan.reporter.tally import Tally
 
 if TYPE_CHECKING:
     from flowspan.config import Config
@@ -42,7 +43,13 @@ class Backlog:
     """
 
     def __init__(
-        self, config: Config, session_id: str, intake: Intake, *, secret: bytes = b""
+        self,
+        config: Config,
+        session_id: str,
+        intake: Intake,
+        *,
+        secret: bytes = b"",
+        tally: Tally | None = None,
     ) -> None:
         self.outbox = Outbox()
         self.spool = Spool(config, session_id, secret=secret)
@@ -50,10 +57,16 @@ class Backlog:
         self.lost_logs = 0
         self.lost_states = 0
         self._intake = intake
-        self._builder = Builder(intake, _bad_event)
+        self._tally = tally or Tally()
+        self._builder = Builder(intake, _bad_event, self._tally)
         self._flushes: list[FlushRequest] = []
         self._flushes_built = 0
         self._joins = False
+
+    @property
+    def waiting_events(self) -> int:
+        """Number of events that the service has not acknowledged."""
+        return self.outbox.built - self.outbox.acked + len(self._intake)
 
     @property
     def has_unbuilt(self) -> bool:
@@ -246,6 +259,7 @@ class Backlog:
                 *(self.spool.limit_bytes, self.spool.problem or "Start it."),
             )
         self.lost_logs += count
+        self._tally.lost_logs += count
         if states:
             share.states = 0
             count, passed = self._builder.discard_states(self.outbox.built)
@@ -257,6 +271,7 @@ class Backlog:
                     self.spool.problem or "Start it.",
                 )
             self.lost_states += count
+            self._tally.lost_states += count
 
     def _passed(self, requests: list[FlushRequest]) -> None:
         self._flushes_built += len(requests)

@@ -6,8 +6,10 @@ deque is atomic, so the callers share no lock.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flowspan.core.events import ARTIFACT, CREATED, LOG, STATE
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from flowspan.core.events import Event
+    from flowspan.reporter.tally import Tally
+
+logger = logging.getLogger("flowspan.reporter")
 
 FLUSH = -1
 """Event code of the mark ``(FLUSH, FlushRequest)``, which passes through both queues."""
@@ -162,10 +167,17 @@ class Builder:
         intake: The queues.
         on_bad_event: Called with an event that cannot be encoded, and the error.
         The event is dropped.
+        tally: Has the counter of the events, if there are metrics.
     """
 
-    def __init__(self, intake: Intake, on_bad_event: Callable[[Event, Exception], None]) -> None:
+    def __init__(
+        self,
+        intake: Intake,
+        on_bad_event: Callable[[Event, Exception], None],
+        tally: Tally | None = None,
+    ) -> None:
         self._intake = intake
+        self._tally = tally
         self._on_bad_event = on_bad_event
         self._encoder = Encoder()
         self._pieces: Iterator[bytes] | None = None
@@ -231,8 +243,9 @@ class Builder:
 
     def _discard(self, queue: deque[Event], after: int) -> int:
         count = 0
+        take, taken = self._taker(queue)
         for _ in range(len(queue)):
-            event = queue.popleft()
+            event = take()
             if event[0] == FLUSH:
                 self._mark(event[1], after)
                 continue
@@ -241,6 +254,7 @@ class Builder:
             elif event[0] > LOG:
                 self._intake.took_artifact(event)
             count += 1
+        self._count(taken)
         return count
 
     def _take_states(
@@ -253,9 +267,10 @@ class Builder:
         flushes: list[FlushRequest] = []
         size = taken = 0
         count = min(share.states, MAX_BATCH_EVENTS)
+        take, events = self._taker(queue)
         while taken < count and size < MAX_BATCH_BYTES:
             taken += 1
-            event = queue.popleft()
+            event = take()
             code = event[0]
             try:
                 if code == STATE:
@@ -275,6 +290,7 @@ class Builder:
             items.append(item)
             size += len(item)
         share.states -= taken
+        self._count(events)
         if short_runs is not None:
             short_runs.finish()
         # Only now: the events before the mark of a flush may have moved behind others. All are in
@@ -283,6 +299,23 @@ class Builder:
             self._mark(request, after + len(items))
         is_full = size >= MAX_BATCH_BYTES or taken == MAX_BATCH_EVENTS
         return None if is_full else size
+
+    def _taker(self, queue: deque[Event]) -> tuple[Callable[[], Event], list[Event]]:
+        """Return the function that takes an event from a queue, and a list for `_count`."""
+        taken: list[Event] = []
+        if self._tally is None or self._tally.meter is None:
+            return queue.popleft, taken
+        return partial(_noting, queue.popleft, taken.append), taken
+
+    def _count(self, taken: list[Event]) -> None:
+        """Count the events that were taken, if there are metrics."""
+        meter = None if self._tally is None else self._tally.meter
+        if meter is None or not taken:
+            return
+        try:
+            meter.observe(taken)
+        except Exception:
+            logger.debug("Events could not be counted.", exc_info=True)
 
     def _take_artifact(self, event: Event, short_runs: ShortRuns | None) -> bytes:
         self._intake.took_artifact(event)
@@ -324,3 +357,9 @@ class Builder:
         request.passed(sequence)
         if request.target is not None:
             self._passed.append(request)
+
+
+def _noting(take: Callable[[], Event], note: Callable[[Event], object]) -> Event:
+    event = take()
+    note(event)
+    return event

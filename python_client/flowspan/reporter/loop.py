@@ -29,6 +29,7 @@ from flowspan.reporter.intake import NO_CONNECTION_YET
 from flowspan.reporter.short_runs import CAPABILITY
 from flowspan.reporter.spool.orphans import adopt_spools
 from flowspan.reporter.spool.run_starts import Starts
+from flowspan.reporter.tally import Tally
 from flowspan.reporter.transport.connector import Connected, Connector
 from flowspan.reporter.transport.session import read_response
 from flowspan.reporter.transport.stream import LinkClosedError
@@ -99,6 +100,7 @@ class Loop:
         deliver: Callable[[Command], object],
         *,
         secret: bytes,
+        tally: Tally | None = None,
     ) -> None:
         """Create the loop without starting its thread; call `start`.
 
@@ -108,11 +110,14 @@ class Loop:
             intake: The source of events.
             deliver: Called with each command of the service to a run.
             secret: Proves to the service that the session belongs to this process.
+            tally: Counts what the loop does; None for no counts.
         """
         self.idle = False
         self.welcome: WelcomeInfo | None = None
         self.welcomed = threading.Event()
-        self.backlog = Backlog(config, session_id, intake, secret=secret)
+        self._tally = tally or Tally()
+        self.backlog = Backlog(config, session_id, intake, secret=secret, tally=self._tally)
+        self._tally.add(self.backlog)
         self.starts = Starts(config)
         self.trouble = NO_CONNECTION_YET
         self.has_warned = False
@@ -585,6 +590,7 @@ class Loop:
         if not self.backlog.is_empty:
             self.backlog.keep_for_good()
         self.backlog.spool.close()
+        self._tally.remove(self.backlog)
         self.starts.close()
         self._selector.close()
         for handle in (self._wake_reader, self._wake_writer):

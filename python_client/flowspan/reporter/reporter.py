@@ -28,6 +28,7 @@ from flowspan.reporter.intake import (
     FlushRequest,
     Intake,
 )
+from flowspan.reporter.tally import process_tally
 from flowspan.reporter.waiting import wait_for_acks
 
 if TYPE_CHECKING:
@@ -385,6 +386,7 @@ class Reporter:
                 self._intake,
                 self._deliver,
                 secret=self.session_secret,
+                tally=process_tally,
             )
             try:
                 loop.start()
@@ -530,6 +532,7 @@ def _close_with_multiprocessing(reporter: Reporter) -> None:
     process = sys.modules.get("multiprocessing.process")
     if util is not None and process is not None and process.parent_process() is not None:
         util.Finalize(None, reporter.close, exitpriority=0)
+        util.Finalize(None, process_tally.close, exitpriority=-1)
 
 
 _reporters = [Reporter()]
@@ -563,9 +566,11 @@ def drop_reporter(reporter: Reporter) -> None:
 def _at_exit() -> None:
     for reporter in reversed(_reporters):
         reporter.close()
+    process_tally.close()
 
 
 def _in_child() -> None:
+    process_tally.reset()
     del _reporters[:-1]
     for reporter in _reporters:
         reporter._after_fork()  # noqa: SLF001 - a method of this module's class

@@ -12,6 +12,9 @@ import sys
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from flowspan import clock
+from flowspan.telemetry.metric_choice import choice_key, wants_metrics
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from flowspan.core.run_context import OuterRun
     from flowspan.core.run_course import RunCourse
     from flowspan.core.span import RunSpan
+    from flowspan.telemetry.logs import LogExport
+    from flowspan.telemetry.metric_choice import ReportFigures
     from flowspan.telemetry.remote_span import RemoteSpan
     from flowspan.telemetry.run_span import SpanTracer
 
@@ -41,6 +46,9 @@ _asked = False
 """True if the service was already waited for, which is done once."""
 _config: Config | None = None
 _service_endpoint: Callable[[float], OtlpTarget | None] | None = None
+_told_logs: Callable[[float], tuple[str, str] | None] | None = None
+_CHILD_WAIT_S = 0.25
+"""Time that the start of a child process waits for the service to announce a receiver of logs."""
 
 
 def configure(
@@ -137,9 +145,32 @@ def start_run(
     return _tracer.start_run(record, definition, time_ns, outer, flow)
 
 
+def log_export(told: Callable[[float], tuple[str, str] | None]) -> LogExport | None:
+    """Return the export of the logs of runs; None if the environment forbids it.
+
+    Args:
+        told: Returns the protocol and the receiver of logs that the service has announced, after
+            waiting at most this number of seconds: None if it has not answered, empty texts if it
+            announces none.
+    """
+    global _told_logs  # noqa: PLW0603 - one per process
+    _told_logs = told
+    if os.environ.get("OTEL_LOGS_EXPORTER", "").strip().lower() == "none":
+        return None
+    from flowspan.telemetry.logs import LogExport  # noqa: PLC0415 - not needed to define flows
+
+    return LogExport(told, os.environ)
+
+
 def told_endpoint() -> OtlpTarget | None:
     """Return the receivers that the service told, for a child process; None if unknown."""
     return _service_endpoint(0.0) if _service_endpoint is not None else None
+
+
+def told_logs() -> tuple[str, str]:
+    """Return the receiver of logs announced by the service, for a child process."""
+    told = _told_logs(_CHILD_WAIT_S) if _told_logs is not None else None
+    return told or ("", "")
 
 
 def end_lost(
@@ -187,8 +218,44 @@ def make_remote_span(carrier: dict[str, str]) -> RemoteSpan:
     return RemoteSpan(carrier)
 
 
+def make_meter(config: Config, tally: ReportFigures) -> None:
+    """Give the tally of the reporter a counter of runs, if there are metrics; else None.
+
+    Args:
+        config: The client's settings.
+        tally: The figures of the reporter. Its meter stays if nothing has changed.
+    """
+    if not wants_metrics(os.environ):
+        meter, key = None, None
+    elif (key := choice_key(os.environ, config.otlp_endpoint)) == tally.meter_key:
+        return
+    else:
+        from flowspan.telemetry import metrics  # noqa: PLC0415 - start-up cost
+
+        meter = metrics.make_meter(config, tally, os.environ)
+    if tally.meter is not None:
+        tally.meter.close()
+    tally.meter, tally.meter_key = meter, key
+
+
 def flush(timeout_s: float = 2.0) -> bool:
-    """Export the ended spans; return False if some were left when the timeout passed."""
+    """Export the ended spans and the logs of runs.
+
+    Returns:
+        False if some were left when the timeout passed.
+    """
+    deadline = clock.monotonic() + timeout_s
+    is_done = _flush_spans(timeout_s)
+    return _flush_logs(max(deadline - clock.monotonic(), 0.0)) and is_done
+
+
+def _flush_logs(timeout_s: float) -> bool:
+    logs = sys.modules.get("flowspan.telemetry.logs")
+    export = logs.current_export() if logs is not None else None
+    return export is None or bool(export.flush(timeout_s))
+
+
+def _flush_spans(timeout_s: float) -> bool:
     early = sys.modules.get("flowspan.telemetry.early")
     provider = early.provisional() if early is not None else None
     if provider is None and _tracer is None:

@@ -78,21 +78,24 @@ def run_attributes(record: RunRecord, flow: RunRecord | None) -> dict[str, Any]:
         record: The run.
         flow: The flow run that it belongs to, itself for a flow run; None if it is unknown.
     """
-    attributes: dict[str, Any] = {
-        RUN_ID: record.id,
-        RUN_KIND: "flow" if record.is_flow else "task",
-        ROOT_RUN_ID: record.root_run_id,
-    }
-    if record.run_name:
-        attributes[RUN_NAME] = record.run_name
+    attributes = naming_attributes(record, flow)
+    attributes[RUN_KIND] = "flow" if record.is_flow else "task"
     if record.tags:
         attributes[TAGS] = record.tags
+    if record.details is not None:
+        attributes.update(code_attributes(record.details))
+    return attributes
+
+
+def naming_attributes(record: RunRecord, flow: RunRecord | None) -> dict[str, Any]:
+    """Return the attributes that name a run, its flow and its tree; log records have them, too."""
+    attributes: dict[str, Any] = {RUN_ID: record.id, ROOT_RUN_ID: record.root_run_id}
+    if record.run_name:
+        attributes[RUN_NAME] = record.run_name
     if flow is not None:
         attributes[FLOW_NAME] = flow.function_name
     if record.flow_run_id is not None:
         attributes[FLOW_RUN_ID] = record.flow_run_id
-    if record.details is not None:
-        attributes.update(code_attributes(record.details))
     return attributes
 
 

@@ -1,7 +1,7 @@
-"""The receiver of spans, from the standard OTEL_EXPORTER_OTLP_* variables.
+"""The receivers of spans and other signals, from the standard OTEL_EXPORTER_OTLP_* variables.
 
 The variables: https://opentelemetry.io/docs/specs/otel/protocol/exporter/. Each has a variant for
-traces alone (OTEL_EXPORTER_OTLP_TRACES_…), which takes precedence.
+each signal alone (OTEL_EXPORTER_OTLP_TRACES_…, …_LOGS_…), which takes precedence.
 """
 
 from __future__ import annotations
@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 GRPC = "grpc"
 HTTP = "http/protobuf"
 
+TRACES = "traces"
+LOGS = "logs"
+METRICS = "metrics"
+"""The signals, as in the paths of OTLP over HTTP."""
+
 _PREFIX = "OTEL_EXPORTER_OTLP_"
 _DEFAULT_ENDPOINTS = {GRPC: "http://localhost:4317", HTTP: "http://localhost:4318"}
-_HTTP_PATH = "/v1/traces"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,7 @@ class Target:
     Attributes:
         url: For HTTP the full URL; for gRPC the scheme and the authority.
         protocol: "grpc" or "http/protobuf".
+        signal: The signal that it receives: TRACES, LOGS or METRICS.
         headers: Sent with each request, for example a token; names in lower case.
         timeout_s: Maximum duration of a request.
         gzip: True if requests are compressed.
@@ -40,6 +45,7 @@ class Target:
 
     url: str
     protocol: str = GRPC
+    signal: str = TRACES
     headers: tuple[tuple[str, str], ...] = ()
     timeout_s: float = 10.0
     gzip: bool = False
@@ -71,7 +77,9 @@ class Transport(Protocol):
     """A connection that delivers requests to a target."""
 
     def send(self, body: bytes, timeout_s: float) -> bytes:
-        """Send one ExportTraceServiceRequest, and return the ExportTraceServiceResponse.
+        """Send one request of the target's signal, and return the response.
+
+        For spans, they are an ExportTraceServiceRequest and an ExportTraceServiceResponse.
 
         Raises:
             SendError: The request was not delivered.
@@ -99,48 +107,73 @@ class SendError(Exception):
         self.retryable = retryable
 
 
-def names_endpoint(environ: Mapping[str, str]) -> bool:
-    """Return True if the environment names an endpoint for spans."""
-    return bool(_value(environ, "ENDPOINT"))
+def names_endpoint(environ: Mapping[str, str], signal: str = TRACES) -> bool:
+    """Return True if the environment names an endpoint for a signal."""
+    return bool(_value(environ, signal, "ENDPOINT"))
 
 
-def target_of(environ: Mapping[str, str], endpoint: str | None = None) -> Target:
+def target_of(
+    environ: Mapping[str, str], endpoint: str | None = None, signal: str = TRACES
+) -> Target:
     """Return the target that the environment describes.
 
     Args:
         environ: The environment.
         endpoint: Replaces the environment's endpoint. It is an OTLP/gRPC endpoint unless the
             environment sets another protocol; ``host:port`` stands for ``http://host:port``.
+        signal: TRACES, LOGS or METRICS.
 
     Raises:
         ConfigError: A variable has an invalid value.
     """
-    protocol = _value(environ, "PROTOCOL") or GRPC
+    protocol = _value(environ, signal, "PROTOCOL") or GRPC
     if protocol not in _DEFAULT_ENDPOINTS:
         msg = f"{_PREFIX}PROTOCOL={protocol!r} is unknown: expected {GRPC!r} or {HTTP!r}"
         raise ConfigError(msg)
-    compression = _value(environ, "COMPRESSION") or "none"
+    return _target(environ, _url(environ, endpoint, protocol, signal), protocol, signal)
+
+
+def told_target(
+    environ: Mapping[str, str], protocol: str, url: str, signal: str = TRACES
+) -> Target:
+    """Return the target that a service has announced, with the environment's other settings.
+
+    Args:
+        environ: The environment.
+        protocol: "grpc" or "http/protobuf"; "" for "grpc".
+        url: The receiver, as in flowspan.v1.OtlpTarget.
+        signal: TRACES, LOGS or METRICS.
+
+    Raises:
+        ConfigError: A variable has an invalid value.
+    """
+    return _target(environ, url, protocol or GRPC, signal)
+
+
+def _target(environ: Mapping[str, str], url: str, protocol: str, signal: str) -> Target:
+    compression = _value(environ, signal, "COMPRESSION") or "none"
     if compression not in {"none", "gzip"}:
         msg = f"{_PREFIX}COMPRESSION={compression!r} is unknown: expected 'none' or 'gzip'"
         raise ConfigError(msg)
     return Target(
-        url=_url(environ, endpoint, protocol),
+        url=url,
         protocol=protocol,
-        headers=_headers(_value(environ, "HEADERS")),
-        timeout_s=_seconds(_value(environ, "TIMEOUT")),
+        signal=signal,
+        headers=_headers(_value(environ, signal, "HEADERS")),
+        timeout_s=_seconds(_value(environ, signal, "TIMEOUT")),
         gzip=compression == "gzip",
-        certificate=_value(environ, "CERTIFICATE") or None,
-        client_certificate=_value(environ, "CLIENT_CERTIFICATE") or None,
-        client_key=_value(environ, "CLIENT_KEY") or None,
+        certificate=_value(environ, signal, "CERTIFICATE") or None,
+        client_certificate=_value(environ, signal, "CLIENT_CERTIFICATE") or None,
+        client_key=_value(environ, signal, "CLIENT_KEY") or None,
     )
 
 
-def _url(environ: Mapping[str, str], endpoint: str | None, protocol: str) -> str:
-    url = endpoint or _value(environ, "ENDPOINT") or _DEFAULT_ENDPOINTS[protocol]
+def _url(environ: Mapping[str, str], endpoint: str | None, protocol: str, signal: str) -> str:
+    url = endpoint or _value(environ, signal, "ENDPOINT") or _DEFAULT_ENDPOINTS[protocol]
     if "://" not in url:
         # By the standard, a gRPC endpoint without a scheme uses TLS, unless …_INSECURE says
         # otherwise.
-        insecure = endpoint is not None or _value(environ, "INSECURE").lower() == "true"
+        insecure = endpoint is not None or _value(environ, signal, "INSECURE").lower() == "true"
         url = f"{'http' if insecure else 'https'}://{url}"
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -148,14 +181,15 @@ def _url(environ: Mapping[str, str], endpoint: str | None, protocol: str) -> str
             f"the OTLP endpoint {url!r} is invalid: expected, for example, 'http://localhost:4317'"
         )
         raise ConfigError(msg)
-    if protocol == HTTP and (endpoint or not environ.get(f"{_PREFIX}TRACES_ENDPOINT", "").strip()):
-        # A general endpoint is a base; one for traces alone is used unchanged.
-        return url.rstrip("/") + _HTTP_PATH
+    own = environ.get(f"{_PREFIX}{signal.upper()}_ENDPOINT", "").strip()
+    if protocol == HTTP and (endpoint or not own):
+        # A general endpoint is a base; one for the signal alone is used unchanged.
+        return f"{url.rstrip('/')}/v1/{signal}"
     return url
 
 
-def _value(environ: Mapping[str, str], name: str) -> str:
-    for variable in (f"{_PREFIX}TRACES_{name}", f"{_PREFIX}{name}"):
+def _value(environ: Mapping[str, str], signal: str, name: str) -> str:
+    for variable in (f"{_PREFIX}{signal.upper()}_{name}", f"{_PREFIX}{name}"):
         text = environ.get(variable, "").strip()
         if text:
             return text

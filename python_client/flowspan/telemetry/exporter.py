@@ -26,6 +26,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from flowspan import clock
 from flowspan.own_threads import own_thread
 from flowspan.telemetry.endpoint import SendError, Transport
+from flowspan.telemetry.export_queue import exit_time_left
 from flowspan.telemetry.fast_span import FastRunSpan, FastSpan
 from flowspan.telemetry.otlp import encode_head, encode_request, encode_span
 from flowspan.telemetry.run_encoding import encode_run_span
@@ -52,8 +53,6 @@ _CHUNK_BYTES = 250_000
 """Maximum size of encoded spans that are joined, which takes less memory than single ones."""
 _UNENCODED_SPANS = 2_048
 """Number of queued spans above which the thread that ends a span encodes it."""
-EXIT_FLUSH_S = 2.0
-"""Maximum time that the end of the process waits for the delivery of spans."""
 _FIRST_PAUSE_S = 0.2
 _MAX_PAUSE_S = 10.0
 
@@ -196,6 +195,11 @@ class ExportingProcessor(SpanProcessor):
         self._heads.clear()  # the resource names the process
         self._prepare()
 
+    @property
+    def dropped_count(self) -> int:
+        """The number of spans that were not delivered."""
+        return self._dropped
+
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Do nothing: only ended spans matter."""
 
@@ -238,11 +242,17 @@ class ExportingProcessor(SpanProcessor):
         self._hurry.set()
         return done.wait(timeout_millis / 1000)
 
-    def shutdown(self, timeout_s: float = EXIT_FLUSH_S) -> None:
-        """Export the remaining spans within the timeout, and end the thread."""
+    def shutdown(self, timeout_s: float | None = None) -> None:
+        """Export the remaining spans within the timeout, and end the thread.
+
+        Args:
+            timeout_s: Maximum time to wait; by default, the rest of EXIT_FLUSH_S, which begins with
+                the end of the process.
+        """
         if self._closing:
             return
         self._closing = True
+        timeout_s = exit_time_left() if timeout_s is None else timeout_s
         flushed = self.force_flush(int(timeout_s * 1000))
         self._stopped = True
         self._arrived.set()

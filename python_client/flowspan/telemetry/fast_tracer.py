@@ -68,6 +68,12 @@ class Processors(SynchronousMultiSpanProcessor):
         else:
             self.only = None
 
+    @property
+    def dropped_count(self) -> int:
+        """The number of spans that flowspan's exporters did not deliver."""
+        exporters = [each for each in self._added if isinstance(each, ExportingProcessor)]
+        return sum(each.dropped_count for each in exporters)
+
     def end(self, span: FastSpan) -> None:
         """Pass an ended fast span to all processors."""
         # The hook is experimental and has a private name; older versions of the SDK lack it.

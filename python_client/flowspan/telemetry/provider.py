@@ -23,19 +23,22 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from flowspan.connection.process_resource import HOST_NAME, PROCESS_ID, default_attributes
 from flowspan.exceptions import ConfigError
 from flowspan.telemetry import early
-from flowspan.telemetry.endpoint import GRPC, Target, Transport
+from flowspan.telemetry.export_queue import begin_exit
 from flowspan.telemetry.exporter import ExportingProcessor, limits_of
 from flowspan.telemetry.fast_tracer import FastTracer, Processors
 from flowspan.telemetry.run_span import SCOPE_NAME
 from flowspan.telemetry.span_ids import SpanIds
+from flowspan.telemetry.transports import transport_to
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from opentelemetry.sdk.trace import SpanProcessor
     from opentelemetry.trace import Tracer
     from opentelemetry.trace import TracerProvider as AnyProvider
     from opentelemetry.util.types import Attributes
+
+    from flowspan.telemetry.endpoint import Target
 
 _UNNAMED = "unknown_service"
 """The SDK's placeholder for the name of a service that the environment does not name."""
@@ -54,6 +57,11 @@ class FlowspanProvider(TracerProvider):
             shutdown_on_exit=False,
         )
         self._processors, self._limits = processors, limits
+
+    @property
+    def dropped_span_count(self) -> int:
+        """The number of spans that flowspan's exporters did not deliver."""
+        return self._processors.dropped_count
 
     def get_tracer(
         self,
@@ -109,6 +117,7 @@ def make_provider(exporters: str, target: Target, environ: Mapping[str, str]) ->
         processors.add_span_processor(_processor(name.strip(), target, environ))
     provider = FlowspanProvider(process_resource_of(environ), processors)
     atexit.register(provider.shutdown)
+    atexit.register(begin_exit)  # runs before it
     return provider
 
 
@@ -155,7 +164,7 @@ def _renew_in_forked_children(resource: Resource) -> None:
 def _processor(name: str, target: Target, environ: Mapping[str, str]) -> SpanProcessor:
     if name == "otlp":
         return ExportingProcessor(
-            _transport(target),
+            transport_to(target),
             place=target.url,
             limits=limits_of(environ, target.timeout_s),
             hint=target.hint,
@@ -171,18 +180,3 @@ def _processor(name: str, target: Target, environ: Mapping[str, str]) -> SpanPro
         raise ConfigError(msg)
     exporter: Any = next(iter(found)).load()
     return BatchSpanProcessor(exporter())
-
-
-def load_transport(target: Target) -> Callable[[Target], Transport]:
-    """Import the transport to a target, and return its class."""
-    if target.protocol == GRPC:
-        from flowspan.telemetry.transport_grpc import GrpcTransport  # noqa: PLC0415 - only one
-
-        return GrpcTransport
-    from flowspan.telemetry.transport_http import HttpTransport  # noqa: PLC0415 - of them
-
-    return HttpTransport
-
-
-def _transport(target: Target) -> Transport:
-    return load_transport(target)(target)

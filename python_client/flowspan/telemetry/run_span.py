@@ -20,7 +20,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, StatusCode
 
 from flowspan.core import waits
-from flowspan.core.failures import summary
+from flowspan.core.failures import error_type, summary
 from flowspan.core.states import CANCELLED, COMPLETED
 from flowspan.core.trace_ids import attempt_span_id
 from flowspan.telemetry import attributes as names
@@ -364,7 +364,8 @@ class RunSpan:
             span = self._start_attempt(self._attempt, self._started_ns)
         self._stop(time_ns)
         self._current = self._span
-        _set_error(span, "Failed", message, error, time_ns)
+        event = self._exception_event(span, error, time_ns, is_handled=True)
+        _set_error(span, "Failed", message, error, event, time_ns)
         span.end(time_ns)
 
     @never_fails
@@ -507,10 +508,31 @@ class RunSpan:
             _add_named_event(span, state_name, message, time_ns)
         if state_type == _CANCELLED:
             _put(span, {names.CANCELLED: True})
+        is_failed = state_type != _COMPLETED and state_type != _CANCELLED
+        event = self._exception_event(spans[0], error, time_ns) if is_failed else None
         for each in spans:
-            if state_type != _COMPLETED and state_type != _CANCELLED:
-                _set_error(each, state_name, message, error, time_ns)
+            if is_failed:
+                _set_error(each, state_name, message, error, event, time_ns)
             each.end(time_ns)
+
+    def _exception_event(
+        self, span: Span, error: BaseException | None, time_ns: int, *, is_handled: bool = False
+    ) -> dict[str, Any] | None:
+        """Return the attributes of the event of an exception; None if there is no such event.
+
+        That is if there is no exception, or if a log record replaces the event.
+        """
+        if error is None or not span.is_recording():
+            return None
+        from flowspan.telemetry.exception_signal import emit_exception  # noqa: PLC0415 - rare
+
+        event = names.exception_attributes(error)
+        record, flow = self._record, getattr(self._span, "flow", None) or self._flow
+        run = {**names.naming_attributes(record, flow), names.ATTEMPT: self._attempt}
+        is_replaced = emit_exception(
+            _bare_context(span), run | event, time_ns, is_handled=is_handled
+        )
+        return None if is_replaced else event
 
     @never_fails
     def rolled_back(self, message: str, time_ns: int) -> None:
@@ -579,15 +601,30 @@ def _add_named_event(span: Span, state_name: str, message: str, time_ns: int) ->
 
 
 def _set_error(
-    span: Span, state_name: str, message: str, error: BaseException | None, time_ns: int
+    span: Span,
+    state_name: str,
+    message: str,
+    error: BaseException | None,
+    event: dict[str, Any] | None,
+    time_ns: int,
 ) -> None:
+    """Mark a span as failed.
+
+    Args:
+        span: The span.
+        state_name: The name of the state that the run entered.
+        message: The message of the state.
+        error: The exception; None for a failure without one.
+        event: The attributes of the event of the exception; None for no event.
+        time_ns: The time of the event.
+    """
     if not span.is_recording():
         return
     if error is None:
         _put(span, {names.ERROR_TYPE: state_name})
         span.set_status(StatusCode.ERROR, message or state_name)
         return
-    exception = names.exception_attributes(error)
-    _put_event(span, names.EXCEPTION_EVENT, exception, time_ns)
-    _put(span, {names.ERROR_TYPE: exception["exception.type"]})
+    if event is not None:
+        _put_event(span, names.EXCEPTION_EVENT, event, time_ns)
+    _put(span, {names.ERROR_TYPE: error_type(error)})
     span.set_status(StatusCode.ERROR, message or summary(error))

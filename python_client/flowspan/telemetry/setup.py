@@ -116,7 +116,7 @@ def load(
         if not is_asked or _is_off(config, environ):
             return
         from flowspan.telemetry import remote_span  # noqa: F401, PLC0415 - imports OpenTelemetry
-        from flowspan.telemetry.provider import load_transport  # noqa: PLC0415 - imports the SDK
+        from flowspan.telemetry.transports import load_transport  # noqa: PLC0415 - start-up cost
 
         load_transport(_target_of(config, told, environ))
     except Exception:

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from flowspan.telemetry.endpoint import SendError
+from flowspan.telemetry.endpoint import LOGS, METRICS, TRACES, SendError
 
 if TYPE_CHECKING:
     from flowspan.telemetry.endpoint import Target
 
-_METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+_METHODS = {
+    TRACES: "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    LOGS: "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+    METRICS: "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+}
 _OPTIONS = (
     # Reconnect to a restarted receiver within seconds; gRPC's default limit is two minutes.
     ("grpc.initial_reconnect_backoff_ms", 200),
@@ -47,7 +51,7 @@ class GrpcTransport:
             if self._call is None:
                 self._channel = self._open()
                 # Without (de)serializers gRPC accepts and returns bytes.
-                self._call = self._channel.unary_unary(_METHOD)
+                self._call = self._channel.unary_unary(_METHODS[self._target.signal])
             response: bytes = self._call(body, timeout=timeout_s, metadata=self._target.headers)
         except grpc.RpcError as error:
             code = error.code()

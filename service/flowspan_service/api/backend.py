@@ -18,6 +18,7 @@ from flowspan_service.app.known_tokens import KnownTokens
 from flowspan_service.app.sessions import LeaseTerms
 from flowspan_service.domain.errors import StoppingError
 from flowspan_service.domain.ids import IdSource
+from flowspan_service.domain.log_receivers import LogReceivers
 from flowspan_service.metrics.calls import Calls
 from flowspan_service.metrics.ended_runs import EndedRuns
 from flowspan_service.metrics.writes import Writes
@@ -102,6 +103,7 @@ class Backend:
         spans_waiting: Returns the number of ended runs whose spans wait for their export; None if
             the service exports no spans.
         on_call: Called with each call that ended; None for no listener.
+        log_receivers: Decides whether and where the service exports the logs of a session.
         on_point: Called at the crash points of the write path; for tests.
     """
 
@@ -117,6 +119,7 @@ class Backend:
     parsing: Parsing = field(default_factory=Parsing)
     under_way: set[str] = field(default_factory=set)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    log_receivers: LogReceivers = field(default_factory=LogReceivers)
     on_point: Callable[[str], None] | None = None
     command_watches: CommandWatches = field(default_factory=CommandWatches)
     access_tokens: KnownTokens = field(default_factory=KnownTokens)

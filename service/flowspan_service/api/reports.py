@@ -314,7 +314,7 @@ def _open(
         secret=hello.secret,
         connection_id=connection_id,
         verdicts_after=verdicts_after,
-        introduction=_introduction(hello, backend.clock.now_us()),
+        introduction=_introduction(hello, backend),
     )
 
 
@@ -325,12 +325,14 @@ def _process_mark(hello: report_pb2.Hello, call: Call) -> str:
     return mark_of(hello.process_id, hello.hostname)
 
 
-def _introduction(hello: report_pb2.Hello, now_us: int) -> Introduction:
-    client_us = optional_microseconds(hello, "client_time")
+def _introduction(hello: report_pb2.Hello, backend: Backend) -> Introduction:
+    client_us, now_us = optional_microseconds(hello, "client_time"), backend.clock.now_us()
+    target = new_otlp_target(hello.otlp_target)
     return Introduction(
         clock_offset_us=None if client_us is None else offset_at_receipt(client_us, now_us),
         resource=dict(hello.resource),
         spans_by_service=hello.spans_by_service,
-        target=new_otlp_target(hello.otlp_target),
+        logs_by_service=hello.logs_by_service and backend.log_receivers.of(target) is not None,
+        target=target,
         is_recovering=hello.recovering,
     )

@@ -146,6 +146,7 @@ _FEATURES = {
     "run_completed.v1",
     "run_context.v1",
     "run_details.v1",
+    "service_logs.v1",
     "service_spans.v1",
     "session_secrets.v1",
     "verdicts.v1",

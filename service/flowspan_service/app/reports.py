@@ -38,6 +38,7 @@ from flowspan_service.domain.rules.creation import RUN_WAS_DELETED
 from flowspan_service.domain.rules.families import PARENT_IS_CANCELLED
 from flowspan_service.domain.rules.ownership import FENCED
 from flowspan_service.domain.rules.transitions import ProposedTransition, decide, enter
+from flowspan_service.domain.sessions import LOGS_BY_SERVICE
 from flowspan_service.domain.verdicts import Objection, Verdict
 
 if TYPE_CHECKING:
@@ -365,6 +366,8 @@ def _apply(  # noqa: C901 - the hot path: calls would take as long as what they 
             short_runs += 1
             sequence += _FURTHER
     uow.logs.add(logs)
+    if logs and LOGS_BY_SERVICE in session.client:
+        uow.log_exports.add(session_id, logs)
     applied.transition_count = entered
     applied.up_to_sequence = sequence
     return sequence + 1 - first - _FURTHER * short_runs

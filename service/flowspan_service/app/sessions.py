@@ -16,7 +16,13 @@ from flowspan_service.domain.errors import (
     WrongSecretError,
 )
 from flowspan_service.domain.rules.transitions import at_session_end
-from flowspan_service.domain.sessions import BROKEN_OFF, PROCESS_MARK, Session, SessionStatus
+from flowspan_service.domain.sessions import (
+    BROKEN_OFF,
+    LOGS_BY_SERVICE,
+    PROCESS_MARK,
+    Session,
+    SessionStatus,
+)
 from flowspan_service.domain.verdicts import KEPT_EVENTS
 
 if TYPE_CHECKING:
@@ -68,6 +74,7 @@ class Introduction:
         clock_offset_us: The service's clock minus the client's; None if the client sent no time.
         resource: The OpenTelemetry resource of the client.
         spans_by_service: True if the service exports the spans of the session's runs.
+        logs_by_service: True if the service exports the logs of the session's runs.
         target: The receivers of the client's own spans and logs; None if it named none.
         is_recovering: True if another process delivers the events of the session's process. Its
             clock counts only as long as no other is known, its spans not at all.
@@ -76,6 +83,7 @@ class Introduction:
     clock_offset_us: int | None = None
     resource: Mapping[str, str] = field(default_factory=dict)
     spans_by_service: bool = False
+    logs_by_service: bool = False
     target: OtlpTarget | None = None
     is_recovering: bool = False
 
@@ -193,6 +201,9 @@ class OpenSession:
         if said.is_recovering:
             return
         session.spans_by_service = said.spans_by_service
+        session.client.pop(LOGS_BY_SERVICE, None)
+        if said.logs_by_service:
+            session.client[LOGS_BY_SERVICE] = "1"
         if said.resource:
             uow.sessions.save_resource(session.id, said.resource)
         if said.target is not None or not is_new:

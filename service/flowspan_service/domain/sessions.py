@@ -24,6 +24,8 @@ PROCESS_MARK = "process_mark"
 """The key in Session.client of the mark of its process (see `domain.session_ends`)."""
 BROKEN_OFF = "broken_off"
 """The key in Session.client that is set if the other side ended the last connection."""
+LOGS_BY_SERVICE = "logs_by_service"
+"""The key in Session.client that is set if the service exports the logs of the session's runs."""
 
 
 @dataclass(slots=True)
@@ -43,7 +45,7 @@ class Session:
     created_us: int
     client: dict[str, str] = field(default_factory=dict)
     """The client, for people: name, version, language, hostname, process_id; and what the service
-    notes about its process, under the keys below."""
+    notes about it, under the keys above."""
     renewals: int = 0
     """A count that changes with each stored sign of life."""
     silence_us: int = 0

@@ -167,6 +167,10 @@ class SpanExporter:
         if self._thread.is_alive():
             self._thread.join(CLOSE_TIMEOUT_S / 2)
 
+    def waiting_count(self) -> int:
+        """Return the number of runs whose spans wait for their receiver. For any thread."""
+        return sum(lane.waiting_count for lane in list(self._lanes.values()))
+
     def __call__(self, *, position: int, ended: Sequence[Run], before: Heads, **_: object) -> None:
         """Note a commit with runs that need a span; called in the thread of the writer."""
         if any(map(self._is_wanted, ended)):
@@ -469,7 +473,7 @@ class SpanExporter:
         page = self._store.runs.needing_spans(after=after, since_us=0, limit=PAGE)
         runs = self._for_lane(lane, page.items)
         is_all = page.looked_at >= self._scanned
-        lane.missed_from = None if is_all else page.looked_at + 1
+        lane.read_again(len(runs), None if is_all else page.looked_at + 1)
         if runs:
             lane.start(runs)
 

@@ -35,8 +35,8 @@ def exporting_spans(
     receivers: Receivers,
     decoder: SpanDecoder,
     request_senders: RequestSenders,
-) -> Iterator[None]:
-    """Export spans during the block.
+) -> Iterator[SpanExporter]:
+    """Export spans during the block; yield the exporter.
 
     Args:
         config: Names the folder where an earlier version left its position.
@@ -59,7 +59,7 @@ def exporting_spans(
     )
     exporter.start()
     try:
-        yield
+        yield exporter
     finally:
         exporter.close()
 

@@ -68,6 +68,7 @@ class Lane:
         """The ids of runs below `missed_from` that were in doubt when their position was read."""
         self.missed_from: int | None = None
         """The position of the first run that is not done, `late` ones apart; None if all are."""
+        self._missed_count = 0
         self._sender = sender
         self._on_end = on_end
         self._spawn = spawn
@@ -90,6 +91,12 @@ class Lane:
         return bool(self.late) or self.missed_from is not None
 
     @property
+    def waiting_count(self) -> int:
+        """The number of runs that are not done, as far as this process knows. For any thread."""
+        missed = self._missed_count if self.missed_from is not None else 0
+        return missed + len(self.late) + len(self._sending)
+
+    @property
     def is_failing(self) -> bool:
         """True if the last page failed."""
         return self._failing_since_us is not None
@@ -109,15 +116,29 @@ class Lane:
     def offer(self, runs: Sequence[Run], now_us: int) -> None:
         """Send new runs, or leave them for later."""
         if self.is_busy or self.has_backlog or self.pause_us(now_us):
-            self.miss(runs[0].position)
+            self.miss(runs[0].position, len(runs))
         else:
             self.start(runs)
 
-    def miss(self, position: int) -> None:
-        """Note that runs from a position on are not done."""
+    def miss(self, position: int, count: int = 0) -> None:
+        """Note that runs from a position on are not done, and how many they are."""
+        if self.missed_from is None:
+            self._missed_count = 0
         if self.missed_from is None or position < self.missed_from:
             self.missed_from = position
-        self.late = {at: run_id for at, run_id in self.late.items() if at < self.missed_from}
+        late = {at: run_id for at, run_id in self.late.items() if at < self.missed_from}
+        self._missed_count += count + len(self.late) - len(late)
+        self.late = late
+
+    def read_again(self, count: int, next_from: int | None) -> None:
+        """Note that a number of missed runs were read again.
+
+        Args:
+            count: Their number.
+            next_from: The position from which to read further ones; None if these were all.
+        """
+        self.missed_from = next_from
+        self._missed_count = max(0, self._missed_count - count)
 
     def add_late(self, position: int, run_id: str) -> None:
         """Add a run whose position was passed while it was in doubt."""
@@ -193,7 +214,7 @@ class Lane:
             for position, run_id in sent:
                 self.add_late(position, run_id)
         else:
-            self.miss(sent[0][0])
+            self.miss(sent[0][0], len(sent))
 
     def is_hopeless(self, now_us: int) -> bool:
         """Return True if nothing more is sent to the receiver."""

@@ -210,7 +210,7 @@ SPANS_WAITING = Family(
     "flowspan.spans_waiting",
     _GAUGE,
     "{run}",
-    "Ended runs whose spans this process has still to export; absent without a receiver.",
+    "Ended runs whose spans wait for their receiver, as far as this process knows.",
 )
 
 FAMILIES = (

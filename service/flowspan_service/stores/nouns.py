@@ -17,6 +17,7 @@ from flowspan_service.stores.fences import FenceWrites
 from flowspan_service.stores.flows import FlowReads, FlowWrites
 from flowspan_service.stores.labels import LabelReads, LabelWrites
 from flowspan_service.stores.last_signs import LastSignReads, LastSignWrites
+from flowspan_service.stores.log_exports import LogExportReads, LogExportWrites
 from flowspan_service.stores.logs import LogReads, LogWrites
 from flowspan_service.stores.run_reads import RunReads
 from flowspan_service.stores.run_writes import RunWrites
@@ -44,6 +45,7 @@ class AllReads:
         self.flows = FlowReads(reading)
         self.labels = LabelReads(reading)
         self.last_signs = LastSignReads(reading)
+        self.log_exports = LogExportReads(reading)
         self.logs = LogReads(reading)
         self.runs = RunReads(reading)
         self.sessions = SessionReads(reading)
@@ -61,6 +63,7 @@ class AllWrites:
         self.last_signs = LastSignWrites(tx)
         self.runs = RunWrites(tx, flows, self.labels)
         self.logs = LogWrites(tx, self.runs)
+        self.log_exports = LogExportWrites(tx)
         self.artifacts = ArtifactWrites(tx)
         self.cancellations = CancellationWrites(tx, self.runs)
         self.claims = ClaimWrites(tx)
@@ -79,6 +82,7 @@ class AllWrites:
             self.labels,
             self.last_signs,
             self.logs,
+            self.log_exports,
             self.artifacts,
             self.commands,
             self.sessions,

@@ -72,7 +72,8 @@ def main(connection: Connection) -> None:
     """
     # The parent handles Ctrl-C.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _, _path, program, number, config, offset_ns, otlp_endpoint = connection.recv()
+    _, _path, program, number, config, offset_ns, *told = connection.recv()
+    otlp_endpoint, otlp_logs = told
     clock.follow(offset_ns)
     sys.argv[:], program_name, service_name = program
     set_program_name(program_name)  # for cache keys: `__main__`'s objects were pickled by value
@@ -99,6 +100,7 @@ def main(connection: Connection) -> None:
         console=config.logging_to_console,
         extra_loggers=config.logging_extra_loggers,
         colours=config.logging_colors,
+        export=telemetry.log_export(lambda _timeout_s: otlp_logs),
     )
     signal.signal(signal.SIGTERM, worker.on_sigterm)
     worker.serve()

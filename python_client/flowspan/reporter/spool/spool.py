@@ -68,6 +68,7 @@ class Spool:
     Attributes:
         problem: The reason why events are not spooled, and what to do about it, as a sentence;
             empty while the spool works.
+        spooled_events: Number of events that were written to the file, again if it was another one.
     """
 
     def __init__(self, config: Config, session_id: str, *, secret: bytes = b"") -> None:
@@ -84,6 +85,13 @@ class Spool:
         self._is_damaged = False
         self._missing_events = 0
         self.problem = ""
+        self.spooled_events = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of its file; 0 without one."""
+        file = self._file
+        return 0 if file is None else file.size
 
     @property
     def is_full(self) -> bool:
@@ -138,6 +146,7 @@ class Spool:
                 assert batch.data is not None  # noqa: S101 - a batch not on disk is in memory
                 batch.offset = spool.append(batch.first, batch.last - batch.first + 1, batch.data)
                 self._unsynced = True
+                self.spooled_events += batch.last - batch.first + 1
                 if outbox.memory_bytes > _RELEASE_ABOVE_BYTES:
                     outbox.release(batch)
             outbox.join_last(max_events=MAX_BATCH_EVENTS, max_bytes=MAX_BATCH_BYTES)

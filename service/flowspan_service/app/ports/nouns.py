@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flowspan_service.app.ports.flows import FlowReads
     from flowspan_service.app.ports.labels import LabelReads, LabelWrites
     from flowspan_service.app.ports.last_signs import LastSignReads, LastSignWrites
+    from flowspan_service.app.ports.log_exports import LogExportReads, LogExportWrites
     from flowspan_service.app.ports.logs import LogReads, LogWrites
     from flowspan_service.app.ports.runs import RunReads, RunWrites
     from flowspan_service.app.ports.sessions import SessionReads, SessionWrites
@@ -73,6 +74,11 @@ class AllReads(Protocol):
     @property
     def last_signs(self) -> LastSignReads:
         """The reads of last signs of life."""
+        ...
+
+    @property
+    def log_exports(self) -> LogExportReads:
+        """The reads of log records that wait for their export."""
         ...
 
     @property
@@ -152,6 +158,11 @@ class AllWrites(Protocol):
     @property
     def last_signs(self) -> LastSignWrites:
         """The last signs of life in this transaction."""
+        ...
+
+    @property
+    def log_exports(self) -> LogExportWrites:
+        """The log records that wait for their export, in this transaction."""
         ...
 
     @property

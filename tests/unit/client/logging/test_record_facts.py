@@ -170,13 +170,26 @@ def test_a_queue_and_its_listener_see_the_names(recorder: Recorder) -> None:
     assert all(RUN_ID in vars(record) for record in target.records)
 
 
-def test_nothing_is_kept_of_records_that_are_gone(recorder: Recorder) -> None:
+@pytest.mark.parametrize("is_own", [True, False], ids=["own class", "usual class"])
+def test_nothing_is_kept_of_records_that_are_gone(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, is_own: bool
+) -> None:
+    made: list[int] = []
+
+    class Own(logging.LogRecord):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            made.append(len(_table))
+
+    if is_own:
+        monkeypatch.setattr(logging, "_logRecordFactory", loggers.RecordFactory(Own))
     with alone():  # pytest keeps the records
         gc.collect()
         before = set(_table)
         lines_of_all_kinds()
         gc.collect()
         assert set(_table) <= before
+    assert bool(made) == is_own
 
 
 def test_the_programs_record_factory_still_makes_the_records(

@@ -60,7 +60,7 @@ def targets(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Target]]:
             pass
 
     registered: list[Any] = []
-    monkeypatch.setattr(provider_module, "_transport", Nowhere)
+    monkeypatch.setattr(provider_module, "transport_to", Nowhere)
     monkeypatch.setattr(provider_module.atexit, "register", registered.append)
     yield seen
     for shutdown in registered:

@@ -1,0 +1,87 @@
+"""The client's metrics through the meter provider of the program."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import weakref
+from typing import TYPE_CHECKING
+
+from opentelemetry.metrics import Observation, get_meter
+
+from flowspan.telemetry import metric_families as families
+from flowspan.telemetry.metric_counts import KINDS, RunCounts
+from flowspan.telemetry.metric_records import SCOPE_NAME, values_of
+from flowspan.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from opentelemetry.metrics import CallbackOptions
+
+    from flowspan.core.events import Event
+    from flowspan.telemetry.metric_choice import ReportFigures
+    from flowspan.telemetry.metric_families import Family
+
+_ATTRIBUTES = {is_flow: {"kind": kind} for is_flow, kind in KINDS.items()}
+
+
+class ProviderMeter:
+    """Counts the runs of this process, in instruments of the program's meter provider.
+
+    Args:
+        figures: The figures of the reporter.
+
+    Attributes:
+        observe: Counts events, in the reporter's thread.
+    """
+
+    def __init__(self, figures: ReportFigures) -> None:
+        self._figures = figures
+        meter = get_meter(SCOPE_NAME, __version__)
+        family = families.RUN_DURATION
+        duration = meter.create_histogram(
+            family.name,
+            unit=family.unit,
+            description=family.help,
+            explicit_bucket_boundaries_advisory=family.bounds,
+        )
+        self._record = duration.record
+        self._counts = RunCounts(self._note_duration)
+        self.observe: Callable[[Sequence[Event]], object] = self._counts.note
+        for each in families.FAMILIES:
+            if each.type == families.HISTOGRAM:
+                continue
+            create = (
+                meter.create_observable_counter
+                if each.type == families.COUNTER
+                else meter.create_observable_gauge
+            )
+            create(each.name, [self._callback(each)], unit=each.unit, description=each.help)
+        if hasattr(os, "register_at_fork"):
+            reference = weakref.ref(self._counts)
+            os.register_at_fork(after_in_child=lambda: _after_fork(reference()))
+
+    def shutdown(self) -> None:
+        """Do nothing: the provider exports at the end of the process."""
+
+    def close(self) -> None:
+        """Do nothing, as above."""
+
+    def _note_duration(self, seconds: float, is_flow: bool) -> None:  # noqa: FBT001 - a callback
+        with contextlib.suppress(Exception):  # the provider is the program's own
+            self._record(seconds, _ATTRIBUTES[is_flow])
+
+    def _callback(self, family: Family) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        def observe(_: CallbackOptions) -> Iterable[Observation]:
+            for each, points in values_of(self._counts, self._figures):
+                if each is family:
+                    return [Observation(value, attributes) for attributes, value in points]
+            return []
+
+        return observe
+
+
+def _after_fork(counts: RunCounts | None) -> None:
+    if counts is not None:
+        counts.reset()
