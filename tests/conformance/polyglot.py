@@ -16,6 +16,7 @@ from tests.conformance.languages import BUILD_TIMEOUT_S, BUILT, LANGUAGES, ROOT,
 from tests.support import run_queries
 from tests.support.child_processes import dying_with_us
 from tests.support.history import type_name
+from tests.support.otlp import without_chance
 
 from flowspan.v1 import (
     flow_run_service_pb2,
@@ -194,8 +195,9 @@ class Span:
 
 
 def spans_in(file: Path) -> list[Span]:
-    """Return the spans that programs with an SDK have written."""
-    return [Span(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
+    """Return the spans that programs with an SDK have written, but those of waits."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return without_chance(Span(**json.loads(line)) for line in lines)
 
 
 @dataclass(frozen=True)

@@ -40,12 +40,17 @@ LONG = 2000
 """Longer texts are recorded by their length."""
 SPAN_ATTRIBUTES = (
     "flowspan.run.kind",
+    "flowspan.flow.name",
     "flowspan.state.type",
     "flowspan.state.name",
     "flowspan.attempts",
     "flowspan.attempt",
     "flowspan.cancelled",
+    "flowspan.wait.reason",
 )
+SPAN_RUNS = ("flowspan.flow_run.id", "flowspan.root_run.id")
+"""Attributes with the id of a run that has a span, too."""
+LEAST_SECONDS = 1e-5
 ERROR = 2
 
 
@@ -190,11 +195,22 @@ def _beginning(text: str) -> str:
     return text if len(text) <= LONG else f"{text[:20]}…"
 
 
+def comparable(spans: Sequence[ReceivedSpan]) -> list[ReceivedSpan]:
+    """Return the spans that do not depend on the speed of the machine; see `span_trees`."""
+    return [span for span in spans if not _depends_on_speed(span)]
+
+
 def span_trees(spans: Sequence[ReceivedSpan]) -> list[dict[str, Any]]:
-    """Return spans as trees: those of a parent by their start."""
-    ids = {span.span_id for span in spans}
+    """Return spans as trees: those of a parent by their start.
+
+    Left out are the spans that depend on the speed of the machine: those of waits other than for a
+    retry, and those that show a run before it has ended.
+    """
+    kept = comparable(spans)
+    ids = {span.span_id for span in kept}
+    names = {span.run_id: span.name for span in kept if span.run_id}
     below: dict[str, list[ReceivedSpan]] = {}
-    for span in sorted(spans, key=lambda span: span.start_ns):
+    for span in sorted(kept, key=lambda span: span.start_ns):
         below.setdefault(span.parent_id if span.parent_id in ids else "", []).append(span)
 
     def recorded(parent: str) -> list[dict[str, Any]]:
@@ -204,6 +220,11 @@ def span_trees(spans: Sequence[ReceivedSpan]) -> list[dict[str, Any]]:
             for name in SPAN_ATTRIBUTES:
                 if name in span.attributes:
                     record[name.removeprefix("flowspan.")] = span.attributes[name]
+            for name in SPAN_RUNS:
+                if name in span.attributes:
+                    of_run = names.get(span.attributes[name], "unknown")
+                    record[name.removeprefix("flowspan.").removesuffix(".id")] = of_run
+            _check_times(span)
             if span.status == ERROR:
                 record["error"] = True
                 assert span.attributes.get("error.type"), f"{span.name} has no error.type"
@@ -219,3 +240,22 @@ def span_trees(spans: Sequence[ReceivedSpan]) -> list[dict[str, Any]]:
         return found
 
     return recorded("")
+
+
+def _depends_on_speed(span: ReceivedSpan) -> bool:
+    is_wait = span.name == "waiting" and span.attributes.get("flowspan.wait.reason") != "retry"
+    return is_wait or bool(span.attributes.get("flowspan.span.pending"))
+
+
+def _check_times(span: ReceivedSpan) -> None:
+    """Check that the times in which a run waited and ran are all of its time."""
+    if "flowspan.state.type" not in span.attributes or not span.run_id:
+        return
+    queued_s = span.attributes.get("flowspan.queued_s", -1)
+    run_s = span.attributes.get("flowspan.run_s", -1)
+    assert queued_s >= 0, f"{span.name} waited {queued_s} s"
+    assert run_s >= 0, f"{span.name} ran {run_s} s"
+    length_s = (span.end_ns - span.start_ns) / 1e9
+    assert abs(queued_s + run_s - length_s) < LEAST_SECONDS, (
+        f"{span.name} waited {queued_s} s and ran {run_s} s of {length_s} s"
+    )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from tests.conformance.idiom.record import OWN, Record, span_trees
+from tests.conformance.idiom.record import OWN, Record, comparable, span_trees
 from tests.conformance.idiom.security import Security
 from tests.support import run_queries
 from tests.support.child_processes import dying_with_us
@@ -71,6 +71,7 @@ class IdiomCase:
         printed: The lines that it printed and that begin with "> ".
         said: Texts that its output must contain, in upper or lower case, for people.
         spans: The record of its spans; None if there is no receiver.
+        receiver: Who is told where the receiver is: "service", or "program" in its environment.
         left_out: Details of runs that are not compared, because each language has its own.
     """
 
@@ -88,6 +89,7 @@ class IdiomCase:
     printed: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     spans: list[dict[str, Any]] | None = None
+    receiver: str = "service"
     left_out: list[str] = field(default_factory=list)
 
     def program(self, language: Language) -> Path:
@@ -125,6 +127,7 @@ def run_case(
         options = {**case.service, **security.service_options()}
         if case.spans is not None:
             receiver = stack.enter_context(OtlpReceiver())
+        if receiver is not None and case.receiver == "service":
             options["arguments"] = ("--otlp-endpoint", receiver.endpoint)
         service = start_service(**options)
         address = service.address
@@ -138,11 +141,15 @@ def run_case(
                 case.program(language),
                 home=folder / "program",
                 address=address,
-                env={**case.env, **security.program_env(service)},
+                env={
+                    **case.env,
+                    **security.program_env(service),
+                    **(_receiver_env(receiver) if case.receiver == "program" else {}),
+                },
             )
         )
         try:
-            steps = Steps(service, program, security)
+            steps = Steps(service, program, security, receiver)
             for step in case.steps:
                 steps.perform(step)
             program.finish(case.exit)
@@ -154,8 +161,9 @@ def run_case(
             if receiver is not None:
                 assert case.spans is not None
                 count = _count(case.spans)
-                receiver.wait_for(lambda spans: len(spans) >= count, f"{count} spans")
-                _compare("spans", span_trees(receiver.spans), case.spans)
+                spans = receiver.all_spans
+                receiver.wait_for(lambda _: len(comparable(spans)) >= count, f"{count} spans")
+                _compare("spans", span_trees(spans), case.spans)
         except AssertionError as error:
             error.add_note(f"{case.name}: {case.words}\n{program.output}")
             raise
@@ -186,6 +194,16 @@ def read_result(
         except AssertionError as error:
             error.add_note(program.output)
             raise
+
+
+def _receiver_env(receiver: OtlpReceiver | None) -> dict[str, str]:
+    """Return the variables that tell a program where its receiver is."""
+    if receiver is None:
+        return {}
+    return {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+    }
 
 
 def _count(spans: list[dict[str, Any]]) -> int:
@@ -317,7 +335,14 @@ class Program:
 class Steps:
     """The steps of a case: each is a mapping with one key, the name of a method."""
 
-    def __init__(self, service: ServiceProcess, program: Program, security: Security) -> None:
+    def __init__(
+        self,
+        service: ServiceProcess,
+        program: Program,
+        security: Security,
+        receiver: OtlpReceiver | None,
+    ) -> None:
+        self._receiver = receiver
         self._service = service
         self._program = program
         self._security = security
@@ -338,6 +363,13 @@ class Steps:
             return any(type_name(run) == "RUNNING" for run in self._runs(name))
 
         run_queries.wait_until(is_running, f"{name} to run")
+
+    def await_span(self, name: str) -> None:
+        """Wait until the receiver has a span."""
+        assert self._receiver is not None
+        self._receiver.wait_for(
+            lambda spans: any(span.name == name for span in spans), f"the span {name}"
+        )
 
     def say(self, line: str) -> None:
         """Write a line to the program."""
