@@ -66,8 +66,8 @@ def run(code: str, home: Path, service: ServiceProcess, env: Mapping[str, str]) 
     return process
 
 
-def check(receiver: ReceivedSpans) -> dict[str, ReceivedLog]:
-    """Check the records of PROGRAM; return them by the first word of the body."""
+def check(receiver: ReceivedSpans, spans: ReceivedSpans | None = None) -> dict[str, ReceivedLog]:
+    """Check the records of PROGRAM, and their spans; return them by the first line of the body."""
     receiver.wait_for_log("from a worker process")
     receiver.wait_for_log("Completed")
     logs = receiver.logs
@@ -75,7 +75,7 @@ def check(receiver: ReceivedSpans) -> dict[str, ReceivedLog]:
     assert not [text for text in bodies if "outside" in text or "too low" in text]
     assert bodies.count("of the module") == 2
     assert bodies.count("a print") == 1
-    by_span = {span.span_id: span for span in receiver.spans}
+    by_span = {span.span_id: span for span in (spans or receiver).all_spans}
     for log in logs:
         assert log.trace_id
         assert by_span[log.span_id].trace_id == log.trace_id
@@ -123,8 +123,9 @@ def test_over_http_with_settings_of_the_signal(service: ServiceProcess, tmp_path
             "OTEL_EXPORTER_OTLP_LOGS_COMPRESSION": "gzip",
         }
         run(PROGRAM, tmp_path, service, env)
-        receiver.spans += spans.spans
-        check(receiver)
+        for name in ("outer", "failing", "printing", "in-processes", "remote"):
+            spans.wait_for(lambda found, name=name: any(s.name == name for s in found), name)
+        check(receiver, spans)
         assert {headers["x-token"] for headers in receiver.metadata} == {"a b"}
         assert not spans.logs
 
