@@ -15,7 +15,7 @@ PAGE = ROOT / "docs/processes-and-threads.md"
 CLIENT = ROOT / "python_client/flowspan"
 
 CALLS = {
-    *("threading.Thread", "threading.Timer", "ThreadPoolExecutor", "LoopThread"),
+    *("threading.Thread", "threading.Timer", "ThreadPoolExecutor", "LoopThread", "own_thread"),
     *("os.register_at_fork", "atexit.register", "util.Finalize"),
     *("signal.signal", "signal.setitimer", "signal.set_wakeup_fd", "signal.pthread_kill"),
 }

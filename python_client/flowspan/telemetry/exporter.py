@@ -24,7 +24,6 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_val
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from flowspan import clock
-from flowspan.own_threads import own_thread
 from flowspan.telemetry.endpoint import SendError, Transport
 from flowspan.telemetry.export_queue import exit_time_left
 from flowspan.telemetry.fast_span import FastRunSpan, FastSpan
@@ -308,7 +307,7 @@ class ExportingProcessor(SpanProcessor):
         with self._lock:
             self._armed = True
             if self._thread is None:
-                thread = own_thread("flowspan-spans", self._run)
+                thread = threading.Thread(target=self._run, name="flowspan-spans", daemon=True)
                 try:
                     thread.start()
                 except RuntimeError:  # the interpreter is ending
