@@ -177,12 +177,12 @@ def test_a_forked_child_exports_its_own_counts(
             "OTEL_METRICS_EXPORTER": "otlp",
             "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": receiver.endpoint,
         }
-        run_code(FORKS, home=flowspan_home, address=service.address, env=env | SELDOM)
+        errors = errors_of(FORKS, flowspan_home, service, env | SELDOM)
         counts = [
             each.value("flowspan.client.runs.ended", kind="flow", state="COMPLETED")
             for each in receiver.exports
         ]
-        assert counts == [1, 1]
+        assert counts == [1, 1], errors
         ids = {each.resource["service.instance.id"] for each in receiver.exports}
         assert len(ids) == 2
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 from flowspan import clock
 from flowspan.telemetry.endpoint import SendError
+from flowspan.telemetry.fork_guard import no_fork
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -271,7 +272,8 @@ class ExportQueue(Generic[T]):
         self._on_its_way = len(items)
         if items:
             try:
-                body = self._encoder.request(items)
+                with no_fork():  # it imports
+                    body = self._encoder.request(items)
             except Exception as error:  # noqa: BLE001 - the thread must survive
                 self._warn(error)
                 self._dropped += len(items)
@@ -335,11 +337,12 @@ def exit_time_left() -> float:
 
 def suppress_instrumentation() -> None:
     """Keep an instrumented gRPC or HTTP library from tracing the exports of this thread."""
-    # The name has an underscore until the specification settles the mechanism.
-    from opentelemetry.context import (  # noqa: PLC0415 - not before the first request
-        _SUPPRESS_INSTRUMENTATION_KEY,
-        attach,
-        set_value,
-    )
+    with no_fork():
+        # The name has an underscore until the specification settles the mechanism.
+        from opentelemetry.context import (  # noqa: PLC0415 - not before the first request
+            _SUPPRESS_INSTRUMENTATION_KEY,
+            attach,
+            set_value,
+        )
 
     attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, value=True))

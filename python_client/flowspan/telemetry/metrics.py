@@ -25,6 +25,7 @@ from flowspan import clock
 from flowspan.exceptions import ConfigError
 from flowspan.telemetry.endpoint import METRICS, SendError, names_endpoint, target_of
 from flowspan.telemetry.export_queue import begin_exit, exit_time_left, suppress_instrumentation
+from flowspan.telemetry.fork_guard import no_fork
 from flowspan.telemetry.logs import process_attributes
 from flowspan.telemetry.metric_choice import EXPORTER, has_meter_provider
 from flowspan.telemetry.metric_counts import RunCounts
@@ -112,7 +113,6 @@ class Meter:
         self._thread = thread
 
     def _run(self) -> None:
-        suppress_instrumentation()
         while not self._closing.wait(self._interval_s):
             self._export()
         self._export()
@@ -129,7 +129,9 @@ class Meter:
             logger.debug("The metrics could not be exported.", exc_info=True)
 
     def _request(self) -> ExportMetricsServiceRequest:
-        from flowspan.telemetry.metric_records import request_of  # noqa: PLC0415 - start-up cost
+        with no_fork():
+            suppress_instrumentation()
+            from flowspan.telemetry.metric_records import request_of  # noqa: PLC0415 - start-up cost
 
         resource = dict(process_attributes(self._environ))
         resource.setdefault("service.instance.id", self._instance_id)
