@@ -110,12 +110,23 @@ def prepare() -> None:
         _decide()
 
 
-def load() -> None:
+def is_on() -> bool:
+    """Return True if the runs of this process are traced."""
+    return _tracer is not None
+
+
+def load(*, continues_spans: bool = False) -> None:
     """Import what the first span needs if there will be spans, but decide nothing yet.
 
     For a process whose start must not count as a part of its first run, and in which user code may
     still install a tracer provider.
+
+    Args:
+        continues_spans: True if the process continues spans of its parent, whether or not it will
+            create spans of its own.
     """
+    if continues_spans:
+        from flowspan.telemetry import remote_span  # noqa: F401, PLC0415 - imports OpenTelemetry
     from flowspan.telemetry import setup  # noqa: PLC0415 - start-up cost
 
     setup.load(_config, _service_endpoint, os.environ)

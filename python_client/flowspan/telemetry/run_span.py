@@ -132,11 +132,9 @@ class SpanTracer:
 
     def _add_to(self, run: RunSpan, record: RunRecord) -> None:
         """Add to a run's span what most runs do not have: parameters, and a sign of life."""
-        if not run.is_exported:
-            return
-        if self._parameters is not None:
+        if self._parameters is not None and run.is_recording:
             run.put(self._parameters.attributes_of(record))
-        if record.is_flow and record.parent_run_id is None:
+        if record.is_flow and record.parent_run_id is None and run.is_sampled:
             run.pending = show_later(lambda: self._show_pending(run))
 
     def _show_pending(self, run: RunSpan) -> None:
@@ -288,10 +286,15 @@ class RunSpan:
         """The timer that shows that the run has not ended; None for runs that are not shown."""
 
     @property
-    def is_exported(self) -> bool:
-        """True if the span is sampled and has not ended."""
+    def is_recording(self) -> bool:
+        """True if the span takes attributes."""
+        return self._span.is_recording()
+
+    @property
+    def is_sampled(self) -> bool:
+        """True if the span will be exported."""
         ids = self._record.trace_ids
-        return ids is not None and bool(ids[2] & _SAMPLED) and self._span.is_recording()
+        return ids is not None and bool(ids[2] & _SAMPLED)
 
     def attempt(self, number: int, time_ns: int) -> None:
         """Record that an attempt began."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from flowspan.telemetry.channel_gate import ChannelGate
 from flowspan.telemetry.endpoint import LOGS, METRICS, TRACES, SendError
 
 if TYPE_CHECKING:
@@ -44,21 +45,27 @@ class GrpcTransport:
         self._target = target
         self._channel: grpc.Channel | None = None
         self._call: Any = None
+        self._gate = ChannelGate()
 
     def send(self, body: bytes, timeout_s: float) -> bytes:
         """Send a request over the channel."""
         try:
-            if self._call is None:
-                self._channel = self._open()
-                # Without (de)serializers gRPC accepts and returns bytes.
-                self._call = self._channel.unary_unary(_METHODS[self._target.signal])
-            response: bytes = self._call(body, timeout=timeout_s, metadata=self._target.headers)
+            with self._gate:
+                response = self._send(body, timeout_s)
         except grpc.RpcError as error:
             code = error.code()
             msg = f"{code.name}: {error.details()}"
             raise SendError(msg, retryable=code in _RETRYABLE) from None
         except OSError as error:  # a certificate's file
             raise SendError(str(error), retryable=False) from None
+        return response
+
+    def _send(self, body: bytes, timeout_s: float) -> bytes:
+        if self._call is None:
+            self._channel = self._open()
+            # Without (de)serializers gRPC accepts and returns bytes.
+            self._call = self._channel.unary_unary(_METHODS[self._target.signal])
+        response: bytes = self._call(body, timeout=timeout_s, metadata=self._target.headers)
         return response
 
     def reset(self) -> None:

@@ -6,7 +6,7 @@ payload in a separate frame, which saves one copy of large data.
 To the worker:
 
 - ``(SETUP, sys_path, (sys_argv, program_name, service_name), number, config, clock_offset_ns,
-  otlp_endpoint, otlp_logs)``
+  otlp_endpoint, otlp_logs, is_traced)``
 - ``(CALL, call_id, call)``, a `Call`; then the pickled ``(args, kwargs)``
 - ``(STOP, call_id, reason, deadline_of)``: cancels the call, like `CancelScope.cancel`
 - ``(COMMAND, command)``: a `Command` of the service to a run that the worker watches

@@ -14,9 +14,7 @@ from flowspan.core.definition import TaskDefinition
 from flowspan.core.failures import CARRIED_TRACE, summary, trace_text
 from flowspan.core.pickling import EditedError
 from flowspan.core.run import current_run
-from flowspan.core.stages import Stage, add_last_stage
 from flowspan.core.stand_in import is_stand_in
-from flowspan.core.steps import CallBlocking
 from flowspan.drivers.calls.attempt import timed_out
 from flowspan.drivers.calls.start import current_tags
 from flowspan.drivers.process import process_of
@@ -25,6 +23,7 @@ from flowspan.drivers.processes.pipe_messages import Call
 from flowspan.drivers.processes.pool import WorkerPool
 from flowspan.drivers.processes.run_snapshot import dump_flow_run, dump_task_run
 from flowspan.drivers.sync_async_bridge import run_coroutine
+from flowspan.drivers.task_runners.reserving import ReservingCall
 from flowspan.drivers.task_runners.threads import RunningThreads
 from flowspan.exceptions import DeadlinePassed, NotPortable
 from flowspan.logging.capture import note
@@ -32,10 +31,7 @@ from flowspan.logging.capture import note
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flowspan.core.engine import EngineIO
     from flowspan.core.run import Run
-    from flowspan.core.states import State
-    from flowspan.core.steps import Steps
     from flowspan.drivers.processes.worker_handle import Answer, WorkerHandle
     from flowspan.drivers.task_runners.protocol import SubmittedTask
 
@@ -136,7 +132,7 @@ def _call_here(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     return run_coroutine(value) if inspect.iscoroutine(value) else value
 
 
-class RemoteCall:
+class RemoteCall(ReservingCall):
     """A stand-in for the function of a task that calls it in a worker process.
 
     Args:
@@ -145,12 +141,9 @@ class RemoteCall:
 
     Attributes:
         keeps_deadline: True, as it enforces the run's timeout itself.
-        is_reserved: True, as a worker must be reserved for each attempt before it begins: see
-            `attach`.
     """
 
     keeps_deadline = True
-    is_reserved = True
 
     def __init__(self, runner: RunningProcesses, task: TaskDefinition) -> None:
         self._runner = runner
@@ -159,17 +152,6 @@ class RemoteCall:
         """The worker that is reserved for the next call."""
         self._problem: BaseException | None = None
         """The reason why none could be reserved; the next call raises it."""
-
-    def attach(self, run: Run) -> None:
-        """Make the run reserve a worker for each attempt, before it enters Running.
-
-        The start of a worker process takes about a second, in which the function does not run.
-
-        Args:
-            run: The run whose function this is.
-        """
-        run.remote = self
-        add_last_stage(run, _RESERVING)
 
     def reserve(self, run: Run) -> None:
         """Reserve a worker for the next call; wait for its start. An error is raised by the call.
@@ -255,26 +237,6 @@ class RemoteCall:
         if not answer.is_error:  # otherwise the initializer may have raised
             worker.is_initialized = True
         return answer
-
-
-class _Reserving(Stage):
-    """Reserves a worker process for each attempt of a run; see `RemoteCall.attach`."""
-
-    def before_run(self, run: Run, _io: EngineIO) -> Steps[None]:
-        yield CallBlocking(run.remote.reserve, (run,))
-
-    def before_retry(self, run: Run, _io: EngineIO) -> Steps[None]:
-        yield CallBlocking(run.remote.reserve, (run,))
-
-    def after_end(self, run: Run, _io: EngineIO, _state: State) -> Steps[None]:
-        yield CallBlocking(self.broken_off, (run,))
-
-    def broken_off(self, run: Run) -> None:
-        run.remote.release()
-        run.remote = None  # ended runs do not keep the task runner
-
-
-_RESERVING = _Reserving()
 
 
 def _late(run: Run, answer: Answer, worker: WorkerHandle) -> BaseException:

@@ -73,13 +73,13 @@ def main(connection: Connection) -> None:
     # The parent handles Ctrl-C.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _, _path, program, number, config, offset_ns, *told = connection.recv()
-    otlp_endpoint, otlp_logs = told
+    otlp_endpoint, otlp_logs, is_traced = told
     clock.follow(offset_ns)
     sys.argv[:], program_name, service_name = program
     set_program_name(program_name)  # for cache keys: `__main__`'s objects were pickled by value
     set_service_name(service_name)
     telemetry.configure(config, service_endpoint=lambda _timeout_s: otlp_endpoint)
-    telemetry.load()
+    telemetry.load(continues_spans=is_traced)
     worker = Worker(connection, number)
     process = ProcessContext(
         worker.outgoing.emit,

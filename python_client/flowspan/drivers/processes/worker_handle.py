@@ -202,7 +202,7 @@ class WorkerHandle:
             self._connection.send_bytes(pickle.dumps(list(sys.path)))
             program = list(sys.argv), program_name(), service_name_for_children(os.environ)
             setup = (messages.SETUP, None, program, number, settings)
-            told = telemetry.told_endpoint(), telemetry.told_logs()
+            told = telemetry.told_endpoint(), telemetry.told_logs(), telemetry.is_on()
             self._connection.send_bytes(pickle.dumps((*setup, clock.offset_ns(), *told)))
             if not self._has_more(START_TIMEOUT_S):
                 self._kill()

@@ -25,6 +25,7 @@ from flowspan.drivers.futures.arguments import (
 from flowspan.drivers.futures.deadlock import check_needs
 from flowspan.drivers.futures.future import TaskFuture
 from flowspan.drivers.process import process_of
+from flowspan.drivers.task_runners.reserving import ReservingCall
 from flowspan.drivers.task_runners.submitted import (
     act_for,
     current_submitted,
@@ -283,8 +284,8 @@ class SubmittedRun:
         try:
             error = self._prepare()
             function_for = self.submitted.function_for
-            fn: Any = self.task.fn if function_for is None else function_for(self.task)
-            if getattr(type(fn), "is_reserved", False):
+            fn = self.task.fn if function_for is None else function_for(self.task)
+            if isinstance(fn, ReservingCall):
                 fn.attach(self.run)
             state = sync.drive(self.process, self.run, fn, self.args, self.kwargs, error)
         except BaseException as error:  # noqa: BLE001 - the future must be completed
