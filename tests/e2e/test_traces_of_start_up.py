@@ -211,3 +211,16 @@ def test_a_provider_that_the_initializer_of_a_worker_process_installs_wins(
     assert receiver.one("SELECT").service_name == "mine"
     assert receiver.one("SELECT").parent_id == query.span_id
     assert query.parent_id == receiver.one("order").span_id
+
+
+def test_only_the_decorators_import_opentelemetry(flowspan_home: Path) -> None:
+    code = """
+        import sys
+        import flowspan
+        import flowspan.cli.main
+        assert not any(name.startswith("opentelemetry") for name in sys.modules)
+        from flowspan import flow
+        assert "opentelemetry.trace" in sys.modules
+        assert "opentelemetry.sdk.trace" not in sys.modules, "the first span imports it"
+    """
+    run_code(code, home=flowspan_home, env={"OTEL_TRACES_EXPORTER": "otlp"})

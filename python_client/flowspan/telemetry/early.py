@@ -13,6 +13,7 @@ The API of OpenTelemetry has no place for this. So `ProxyTracer._tracer` is repl
 from __future__ import annotations
 
 import inspect
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -53,6 +54,10 @@ class StandIn:
         self._is_made = False
         self._provider: TracerProvider | None = None
         self._tracers: WeakKeyDictionary[ProxyTracer, Tracer] = WeakKeyDictionary()
+
+    def renew_lock(self) -> None:
+        """Replace the lock in a forked child, in which its holder does not exist."""
+        self._lock = threading.RLock()
 
     def provider(self) -> TracerProvider | None:
         """Return the provisional provider; create it at the first call."""
@@ -126,3 +131,11 @@ def _is_as_expected() -> bool:
     except (TypeError, ValueError):
         return False
     return len(known) == len(_ARGUMENTS) + 1 and all(hasattr(proxy, name) for name in _ARGUMENTS)
+
+
+def _after_fork() -> None:
+    if _installed is not None:
+        _installed.renew_lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)

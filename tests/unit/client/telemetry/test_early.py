@@ -223,3 +223,21 @@ def test_flush_exports_what_was_recorded_early(
     monkeypatch.setattr(made[0], "force_flush", lambda millis: not flushed.append(millis))
     assert telemetry.flush(1.5)
     assert flushed == [1500]
+
+
+def test_a_forked_child_does_not_wait_for_a_thread_of_its_parent() -> None:
+    entered, done = threading.Event(), threading.Event()
+
+    def make() -> None:
+        entered.set()
+        done.wait()
+
+    early.stand_in(make)
+    tracer = trace.get_tracer("library")
+    maker = threading.Thread(target=span, args=(tracer, "first"))
+    maker.start()
+    entered.wait()
+    early._after_fork()  # as in the child
+    span(tracer, "second")
+    done.set()
+    maker.join()
