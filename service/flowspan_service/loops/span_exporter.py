@@ -173,7 +173,7 @@ class SpanExporter:
 
     def __call__(self, *, position: int, ended: Sequence[Run], before: Heads, **_: object) -> None:
         """Note a commit with runs that need a span; called in the thread of the writer."""
-        if any(map(self._is_wanted, ended)):
+        if any(run.trace is not None and self._is_wanted(run) for run in ended):
             self._wanted = position
             self._wake.set()
             return

@@ -6,6 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
+from structlog.testing import LogCapture
 from tests.support.memory_store import MemoryStore
 from tests.support.span_exports import (
     OWN,
@@ -21,7 +23,7 @@ from tests.support.span_exports import (
 
 from flowspan_service.domain.sessions import OtlpTarget, Session, SessionStatus
 from flowspan_service.domain.states import Cause, StateType
-from flowspan_service.loops import span_doubts, span_lanes
+from flowspan_service.loops import span_doubts, span_lanes, unreceived_spans
 from flowspan_service.loops import span_exporter as spans_module
 from flowspan_service.loops.span_exporter import SpanExporter
 from flowspan_service.loops.span_receivers import Receiver, Receivers
@@ -103,6 +105,16 @@ def rig(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         each.exporter.close()
 
 
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> LogCapture:
+    """Return the log; not by capture_logs(): other tests may have configured a level."""
+    lines = LogCapture()
+    logger = structlog.wrap_logger(None, processors=[lines], wrapper_class=structlog.BoundLogger)
+    for module in (span_lanes, spans_module, unreceived_spans):
+        monkeypatch.setattr(module, "log", logger)
+    return lines
+
+
 def test_the_spans_go_where_their_client_exports(
     store: MemoryStore, rig: Callable[..., Rig]
 ) -> None:
@@ -155,7 +167,7 @@ def test_a_named_receiver_is_given_up(
     store: MemoryStore,
     rig: Callable[..., Rig],
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    lines: LogCapture,
 ) -> None:
     monkeypatch.setattr(span_lanes, "GIVE_UP_S", 0.2)
     monkeypatch.setattr(spans_module, "PAGE", 2)
@@ -166,9 +178,8 @@ def test_a_named_receiver_is_given_up(
     for number in range(5):
         made.crash(f"lost-{number}", session_id)
     wait_until(lambda: position(store) == store.position())
-    output = capsys.readouterr().out
-    assert output.count("spans_given_up") == 1
-    assert "run_count=5" in output
+    (line,) = [entry for entry in lines.entries if entry["event"] == "spans_given_up"]
+    assert (line["receiver"], line["run_count"]) == (NAMED.traces_url, 5)
     dead.failures = 0
     made.crash("later", session_id)
     dead.wait_for("later")
@@ -176,7 +187,7 @@ def test_a_named_receiver_is_given_up(
 
 
 def test_without_any_receiver_nothing_is_stored_and_each_session_is_one_warning(
-    store: MemoryStore, rig: Callable[..., Rig], capsys: pytest.CaptureFixture[str]
+    store: MemoryStore, rig: Callable[..., Rig], lines: LogCapture
 ) -> None:
     made = rig(own=False)
     first, second = made.session(None), made.session(None)
@@ -184,7 +195,10 @@ def test_without_any_receiver_nothing_is_stored_and_each_session_is_one_warning(
         made.crash(name, session_id)
     wait_until(lambda: made.exporter._scanned == store.position())
     time.sleep(0.02)
-    assert capsys.readouterr().out.count("spans_have_no_receiver") == 2
+    warned = [
+        entry["session_id"] for entry in lines.entries if entry["event"] == "spans_have_no_receiver"
+    ]
+    assert warned == [first, second]
     assert position(store) is None, "the first service with a receiver looks back"
     assert made.sinks == {}
     made.crash("d", made.session(NAMED))
