@@ -15,6 +15,7 @@ from flowspan_service.domain.rules.transitions import ProposedTransition, enter
 from flowspan_service.domain.runs import Run, RunKind, TraceContext
 from flowspan_service.domain.states import Cause, State, StateType
 from flowspan_service.loops.span_batches import SpanBatches
+from flowspan_service.loops.span_exporter import LOOP
 from flowspan_service.loops.span_receivers import Receiver
 from flowspan_service.loops.span_senders import SpanSender
 
@@ -128,9 +129,9 @@ def senders_to(store: MemoryStore, sink: FakeSink) -> Callable[[Receiver], SpanS
     return lambda _: SpanSender(batches, sink)
 
 
-def position(store: MemoryStore) -> int | None:
-    """The position up to which spans were exported, as it is stored."""
-    claim = store.claims.get("spans")
+def position(store: MemoryStore, loop: str = LOOP) -> int | None:
+    """Return the position up to which spans were exported, as it is stored."""
+    claim = store.claims.get(loop)
     return None if claim is None else claim.position
 
 

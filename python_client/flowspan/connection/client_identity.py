@@ -11,7 +11,6 @@ from flowspan.config import get_config
 from flowspan.connection.otlp_target import own_provider, own_target, published_target
 from flowspan.connection.process_resource import process_resource
 from flowspan.core.limits import MAX_NAME_BYTES
-from flowspan.exceptions import ConfigError
 from flowspan.version import __version__
 
 if TYPE_CHECKING:
@@ -61,10 +60,10 @@ def describe_process(hello: report_pb2.Hello) -> None:
 
 def _otlp_target() -> OtlpTarget | None:
     try:
-        config = get_config()
-    except ConfigError:
-        return None  # the program is told elsewhere
-    return own_target(config, os.environ, has_provider=own_provider(), is_told=_is_told(config))
+        config, has_provider = get_config(), own_provider()
+        return own_target(config, os.environ, has_provider=has_provider, is_told=_is_told(config))
+    except Exception:  # noqa: BLE001 - settings or the program's provider; a Hello must be sent
+        return None
 
 
 def _is_told(config: Config) -> bool:

@@ -107,27 +107,28 @@ def _receiver(
         insecure = _value(environ, signal, "INSECURE").lower() == "true" or endpoint is not None
         url = f"{'http' if insecure else 'https'}://{url}"
     is_whole = endpoint is None and environ.get(f"{_PREFIX}{signal}_ENDPOINT", "").strip()
-    if protocol == HTTP and not is_whole:
-        # A general endpoint is a base; one for a signal alone is used unchanged.
-        url = _with_path(url, _HTTP_PATHS[signal])
-    plain = _plain(url, keep_path=protocol == HTTP)
+    # A general endpoint is a base over HTTP; one for a signal alone is used unchanged.
+    plain = _plain(url, protocol, more_path="" if is_whole else _HTTP_PATHS[signal])
     return None if plain is None else (protocol, plain)
 
 
-def _with_path(url: str, path: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(path=parts.path.rstrip("/") + path).geturl()
+def _plain(url: str, protocol: str, *, more_path: str) -> str | None:
+    """Return a URL without user, password, query and fragment; None if it is none.
 
-
-def _plain(url: str, *, keep_path: bool) -> str | None:
-    """Return a URL without user, password, query and fragment; None if it is none."""
+    Args:
+        url: The URL.
+        protocol: GRPC, which has no paths, or HTTP.
+        more_path: The path to append to its own, for HTTP.
+    """
     try:
         parts = urlsplit(url)
         is_valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         return None
-    place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    plain = place + (parts.path if keep_path else "")
+    path = ""
+    if protocol == HTTP:
+        path = parts.path.rstrip("/") + more_path if more_path else parts.path
+    plain = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{path}"
     if not is_valid or not plain.isprintable() or " " in plain:
         return None
     return plain if len(plain.encode(errors="replace")) <= MAX_OTLP_URL_BYTES else None

@@ -73,6 +73,8 @@ def told_target(config: Config) -> OtlpTarget | None:
     if not config.otlp_endpoint:
         return None
     base = without_credentials(config.otlp_endpoint)
+    if base is None:
+        return None
     if config.otlp_protocol == OTLP_HTTP:
         traces_url, logs_url = f"{base}/v1/traces", f"{base}/v1/logs"
     else:
@@ -80,7 +82,10 @@ def told_target(config: Config) -> OtlpTarget | None:
     return OtlpTarget(config.otlp_protocol, traces_url, logs_url if config.otlp_logs else "")
 
 
-def without_credentials(endpoint: str) -> str:
-    """Return an endpoint with its scheme, host, port and path only."""
-    parts = urlsplit(endpoint if "://" in endpoint else f"http://{endpoint}")
+def without_credentials(endpoint: str) -> str | None:
+    """Return an endpoint with its scheme, host, port and path only; None if it is no URL."""
+    try:
+        parts = urlsplit(endpoint if "://" in endpoint else f"http://{endpoint}")
+    except ValueError:
+        return None
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")

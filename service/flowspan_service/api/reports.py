@@ -48,7 +48,6 @@ from flowspan_service.domain.errors import (
     TooLargeError,
     WrongSecretError,
 )
-from flowspan_service.domain.sessions import PROCESS_MARK
 from flowspan_service.process.live_processes import mark_of
 from flowspan_service.process.peer_users import is_local
 
@@ -123,12 +122,14 @@ class ReportService:
                 run_ids=run_ids,
                 size_bytes=batch.ByteSize(),
             )
+        # Looking at the process takes as long as a tenth of a small call; the first one does.
+        is_first = batch.first_sequence <= 1
         opening = _open(
             backend,
             hello,
             None,
             verdicts_after=_verdicts_after(request),
-            mark=_process_mark(hello, call),
+            mark=_process_mark(hello, call) if is_first else None,
         )
         if backend.activity.queued_bytes > limits.MAX_QUEUED:
             await backend.write(opening)  # the client that is refused has given a sign of life
@@ -297,7 +298,7 @@ def _open(
     connection_id: str | None,
     *,
     verdicts_after: int | None,
-    mark: str,
+    mark: str | None,
 ) -> OpenSession:
     client = {
         "name": hello.client_name,
@@ -305,7 +306,6 @@ def _open(
         "language": hello.client_language,
         "hostname": hello.hostname,
         "process_id": str(hello.process_id) if hello.process_id else "",
-        PROCESS_MARK: mark,
     }
     return OpenSession(
         hello.session_id,
@@ -314,7 +314,7 @@ def _open(
         secret=hello.secret,
         connection_id=connection_id,
         verdicts_after=verdicts_after,
-        introduction=_introduction(hello, backend),
+        introduction=_introduction(hello, backend, mark),
     )
 
 
@@ -325,7 +325,7 @@ def _process_mark(hello: report_pb2.Hello, call: Call) -> str:
     return mark_of(hello.process_id, hello.hostname)
 
 
-def _introduction(hello: report_pb2.Hello, backend: Backend) -> Introduction:
+def _introduction(hello: report_pb2.Hello, backend: Backend, mark: str | None) -> Introduction:
     client_us, now_us = optional_microseconds(hello, "client_time"), backend.clock.now_us()
     target = new_otlp_target(hello.otlp_target)
     return Introduction(
@@ -334,5 +334,6 @@ def _introduction(hello: report_pb2.Hello, backend: Backend) -> Introduction:
         spans_by_service=hello.spans_by_service,
         logs_by_service=hello.logs_by_service and backend.log_receivers.of(target) is not None,
         target=target,
+        process_mark=mark,
         is_recovering=hello.recovering,
     )

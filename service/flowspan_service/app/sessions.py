@@ -76,6 +76,8 @@ class Introduction:
         spans_by_service: True if the service exports the spans of the session's runs.
         logs_by_service: True if the service exports the logs of the session's runs.
         target: The receivers of the client's own spans and logs; None if it named none.
+        process_mark: The mark of the client's process (see `domain.session_ends`); empty if it
+            cannot be seen here, None if it was not looked at.
         is_recovering: True if another process delivers the events of the session's process. Its
             clock counts only as long as no other is known, its spans not at all.
     """
@@ -85,6 +87,7 @@ class Introduction:
     spans_by_service: bool = False
     logs_by_service: bool = False
     target: OtlpTarget | None = None
+    process_mark: str | None = None
     is_recovering: bool = False
 
 
@@ -188,8 +191,6 @@ class OpenSession:
 
     def _update_client(self, session: Session) -> None:
         session.client.pop(BROKEN_OFF, None)
-        if not self.introduction.is_recovering:
-            session.client.pop(PROCESS_MARK, None)
         session.client = {**session.client, **self.client}
 
     def _introduce(self, uow: UnitOfWork, session: Session, *, is_new: bool) -> None:
@@ -204,6 +205,10 @@ class OpenSession:
         session.client.pop(LOGS_BY_SERVICE, None)
         if said.logs_by_service:
             session.client[LOGS_BY_SERVICE] = "1"
+        if said.process_mark:
+            session.client[PROCESS_MARK] = said.process_mark
+        elif said.process_mark is not None:
+            session.client.pop(PROCESS_MARK, None)
         if said.resource:
             uow.sessions.save_resource(session.id, said.resource)
         if said.target is not None or not is_new:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 1_000
 """The maximum number of ancestors that are searched for a trace context."""
+_LOST = int(Cause.SESSION_LOST)
 _ODD = frozenset("13579bdf")
 DERIVED_FLAGS = "03"
 """Sampled, with a random trace id: the end of a UUIDv7 is random."""
@@ -56,14 +57,14 @@ def needs_span(run: Run) -> bool:
     This holds for runs whose process fell silent, which cannot export the span, and for runs whose
     client asks the service for it. Runs that the client did not sample have no span.
     """
+    # Asked about each run that ends: what most runs lack comes first.
     trace = run.trace
-    if trace is None or run.state.type not in TERMINAL_TYPES:
+    if trace is None:
         return False
-    if trace.traceparent and not is_sampled(trace.traceparent):
+    if not trace.exported_by_service and (run.cause != _LOST or not trace.traceparent):
         return False
-    return trace.exported_by_service or (
-        run.cause == Cause.SESSION_LOST and bool(trace.traceparent)
-    )
+    is_unsampled = trace.traceparent and not is_sampled(trace.traceparent)
+    return run.state.type in TERMINAL_TYPES and not is_unsampled
 
 
 def is_sampled(traceparent: str) -> bool:

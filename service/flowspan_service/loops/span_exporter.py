@@ -43,6 +43,9 @@ log = structlog.get_logger("flowspan.spans")
 
 LOOP = "spans"
 """The name of the claim."""
+CLIENTS_LOOP = "spans to clients' receivers"
+"""The name of the claim of services without a receiver: they pass the runs of clients that name
+none, which a service with one must not."""
 
 PAGE = 500
 """The maximum number of runs between two writes of the position."""
@@ -125,7 +128,8 @@ class SpanExporter:
         self._clock = clock
         self._receivers = receivers
         self._senders = senders
-        self._claim = HeldClaim(store, LOOP, holder=holder)
+        loop = LOOP if receivers.own is not None else CLIENTS_LOOP
+        self._claim = HeldClaim(store, loop, holder=holder)
         self._is_shared = is_shared and receivers.has_any
         self._old_watermark = old_watermark
         self._delay_s = delay_s
@@ -173,7 +177,7 @@ class SpanExporter:
 
     def __call__(self, *, position: int, ended: Sequence[Run], before: Heads, **_: object) -> None:
         """Note a commit with runs that need a span; called in the thread of the writer."""
-        if any(map(self._is_wanted, ended)):
+        if any(run.trace is not None and self._is_wanted(run) for run in ended):
             self._wanted = position
             self._wake.set()
             return

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
+import structlog
+
 from flowspan_service.domain.sessions import OTLP_GRPC, OTLP_HTTP
 
 if TYPE_CHECKING:
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 
     from flowspan_service.config import Config
     from flowspan_service.domain.sessions import OtlpTarget, SpanSource
+
+log = structlog.get_logger("flowspan.spans")
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _USUAL_PORTS = {OTLP_GRPC: 4317, OTLP_HTTP: 4318}
@@ -36,7 +40,8 @@ class Receiver(NamedTuple):
     def hint(self) -> str:
         """The probable reason why nothing arrives there; empty if unknown."""
         other = OTLP_HTTP if self.protocol == OTLP_GRPC else OTLP_GRPC
-        if urlsplit(self.url).port != _USUAL_PORTS[other]:
+        place = _place(self.url)
+        if place is None or place[2] != _USUAL_PORTS[other]:
             return ""
         return (
             f"port {_USUAL_PORTS[other]} is usually that of {other}, and this is {self.protocol}: "
@@ -107,16 +112,26 @@ def own_receiver(config: Config, environ: Mapping[str, str]) -> Receiver | None:
         return None
     if "://" not in url:
         url = f"http://{url}"
+    if _place(url) is None:
+        log.warning(
+            "otlp_endpoint_invalid",
+            reason="the service has no receiver of its own: expected a URL such as "
+            "http://localhost:4317 in --otlp-endpoint, FLOWSPAN_OTLP_ENDPOINT or "
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+        )
+        return None
     if protocol == OTLP_HTTP and is_base:
         url = url.rstrip("/") + _HTTP_PATH
     return Receiver(protocol, url, is_own=True)
 
 
 def _place(url: str) -> tuple[str, str, int] | None:
-    """Return scheme, host and port; None for a text that is no URL."""
+    """Return scheme, host and port; None for a text that is no URL of HTTP."""
     try:
         parts = urlsplit(url)
-        port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+        port = parts.port
     except ValueError:
         return None
-    return parts.scheme, parts.hostname or "", port
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or not url.isprintable():
+        return None
+    return parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme]

@@ -1,4 +1,4 @@
-"""Plain senders of OTLP requests, over gRPC and HTTP.
+"""Plain senders of spans over OTLP: gRPC and HTTP.
 
 They send nothing but the request: no headers and no certificates of the service's environment. A
 server over TLS must have a certificate of an authority that the system trusts.
@@ -24,25 +24,18 @@ if TYPE_CHECKING:
 log = structlog.get_logger("flowspan.spans")
 
 TIMEOUT_S = 10.0
-TRACES = "opentelemetry.proto.collector.trace.v1.TraceService"
-LOGS = "opentelemetry.proto.collector.logs.v1.LogsService"
+_EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 
 def span_sender(protocol: str, url: str) -> RequestSender:
-    """Return a sender of spans to a receiver."""
-    return otlp_sender(protocol, url, TRACES)
-
-
-def otlp_sender(protocol: str, url: str, service: str) -> RequestSender:
-    """Return a sender to a receiver.
+    """Return a sender of spans to a receiver.
 
     Args:
         protocol: OTLP_GRPC or OTLP_HTTP.
         url: For gRPC its scheme and authority, for HTTP its whole URL.
-        service: The gRPC service: TRACES or LOGS.
     """
     if protocol == OTLP_GRPC:
-        return GrpcSender(url, service)
+        return GrpcSender(url)
     from flowspan_service.transports.otlp_http import HttpSender  # noqa: PLC0415 - start-up cost
 
     return HttpSender(url, TIMEOUT_S)
@@ -53,17 +46,16 @@ class GrpcSender:
 
     Args:
         url: The scheme and the authority of the receiver.
-        service: The service to call.
     """
 
-    def __init__(self, url: str, service: str) -> None:
+    def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme == "https":
             credentials = grpc.ssl_channel_credentials()
             self._channel = grpc.secure_channel(parts.netloc, credentials)
         else:
             self._channel = grpc.insecure_channel(parts.netloc)
-        self._export: _Stub = self._channel.unary_unary(f"/{service}/Export")
+        self._export: _Stub = self._channel.unary_unary(_EXPORT)
 
     def send(self, body: bytes) -> bool:
         """Send a request; return True if it was accepted. May block for ten seconds."""

@@ -6,6 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
+from structlog.testing import LogCapture
 from tests.support.memory_store import MemoryStore
 from tests.support.span_exports import (
     OWN,
@@ -21,9 +23,9 @@ from tests.support.span_exports import (
 
 from flowspan_service.domain.sessions import OtlpTarget, Session, SessionStatus
 from flowspan_service.domain.states import Cause, StateType
-from flowspan_service.loops import span_doubts, span_lanes
+from flowspan_service.loops import span_doubts, span_lanes, unreceived_spans
 from flowspan_service.loops import span_exporter as spans_module
-from flowspan_service.loops.span_exporter import SpanExporter
+from flowspan_service.loops.span_exporter import CLIENTS_LOOP, SpanExporter
 from flowspan_service.loops.span_receivers import Receiver, Receivers
 from flowspan_service.loops.span_watermark import OldWatermark
 
@@ -45,7 +47,15 @@ OTHER = OtlpTarget("http/protobuf", "http://other:4318/v1/traces")
 class Rig:
     """An exporter with a sink for each receiver, and sessions that name them."""
 
-    def __init__(self, store: MemoryStore, *, own: bool, allows_clients: bool = True) -> None:
+    def __init__(
+        self,
+        store: MemoryStore,
+        *,
+        own: bool,
+        allows_clients: bool = True,
+        holder: str = "only",
+        is_shared: bool = False,
+    ) -> None:
         self.store = store
         self.sinks: dict[str, FakeSink] = {}
         self.alive: set[int] = set()
@@ -55,8 +65,8 @@ class Rig:
             receivers=Receivers(OWN if own else None, allows_clients=allows_clients),
             senders=self._sender,
             exists=lambda process_id, *_: process_id in self.alive,
-            holder="only",
-            is_shared=False,
+            holder=holder,
+            is_shared=is_shared,
             old_watermark=OldWatermark(None),
         )
 
@@ -93,14 +103,24 @@ def rig(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     monkeypatch.setattr(span_doubts, "READ_US", 5_000)
     rigs: list[Rig] = []
 
-    def build(*, own: bool = False, allows_clients: bool = True) -> Rig:
-        rigs.append(Rig(store, own=own, allows_clients=allows_clients))
+    def build(*, own: bool = False, **options: Any) -> Rig:
+        rigs.append(Rig(store, own=own, **options))
         rigs[-1].exporter.start()
         return rigs[-1]
 
     yield build
     for each in rigs:
         each.exporter.close()
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> LogCapture:
+    """Return the log; not by capture_logs(): other tests may have configured a level."""
+    lines = LogCapture()
+    logger = structlog.wrap_logger(None, processors=[lines], wrapper_class=structlog.BoundLogger)
+    for module in (span_lanes, spans_module, unreceived_spans):
+        monkeypatch.setattr(module, "log", logger)
+    return lines
 
 
 def test_the_spans_go_where_their_client_exports(
@@ -155,7 +175,7 @@ def test_a_named_receiver_is_given_up(
     store: MemoryStore,
     rig: Callable[..., Rig],
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    lines: LogCapture,
 ) -> None:
     monkeypatch.setattr(span_lanes, "GIVE_UP_S", 0.2)
     monkeypatch.setattr(spans_module, "PAGE", 2)
@@ -165,10 +185,9 @@ def test_a_named_receiver_is_given_up(
     session_id = made.session(NAMED)
     for number in range(5):
         made.crash(f"lost-{number}", session_id)
-    wait_until(lambda: position(store) == store.position())
-    output = capsys.readouterr().out
-    assert output.count("spans_given_up") == 1
-    assert "run_count=5" in output
+    wait_until(lambda: position(store, CLIENTS_LOOP) == store.position())
+    (line,) = [entry for entry in lines.entries if entry["event"] == "spans_given_up"]
+    assert (line["receiver"], line["run_count"]) == (NAMED.traces_url, 5)
     dead.failures = 0
     made.crash("later", session_id)
     dead.wait_for("later")
@@ -176,7 +195,7 @@ def test_a_named_receiver_is_given_up(
 
 
 def test_without_any_receiver_nothing_is_stored_and_each_session_is_one_warning(
-    store: MemoryStore, rig: Callable[..., Rig], capsys: pytest.CaptureFixture[str]
+    store: MemoryStore, rig: Callable[..., Rig], lines: LogCapture
 ) -> None:
     made = rig(own=False)
     first, second = made.session(None), made.session(None)
@@ -184,12 +203,28 @@ def test_without_any_receiver_nothing_is_stored_and_each_session_is_one_warning(
         made.crash(name, session_id)
     wait_until(lambda: made.exporter._scanned == store.position())
     time.sleep(0.02)
-    assert capsys.readouterr().out.count("spans_have_no_receiver") == 2
-    assert position(store) is None, "the first service with a receiver looks back"
+    warned = [
+        entry["session_id"] for entry in lines.entries if entry["event"] == "spans_have_no_receiver"
+    ]
+    assert warned == [first, second]
+    assert position(store, CLIENTS_LOOP) is None, "the first service with a receiver looks back"
     assert made.sinks == {}
     made.crash("d", made.session(NAMED))
     made.sink(NAMED.traces_url).wait_for("d")
-    wait_until(lambda: position(store) == store.position())
+    wait_until(lambda: position(store, CLIENTS_LOOP) == store.position())
+
+
+def test_a_service_that_gets_a_receiver_later_exports_what_others_passed(
+    store: MemoryStore, rig: Callable[..., Rig]
+) -> None:
+    without = rig(own=False)
+    without.crash("named", without.session(NAMED))
+    without.sink(NAMED.traces_url).wait_for("named")
+    without.crash("unnamed", without.session(None))
+    wait_until(lambda: without.exporter._scanned == store.position())
+    without.exporter.close()
+    store.listeners.clear()
+    rig(own=True).sink(OWN.url).wait_for("unnamed")
 
 
 def test_a_client_that_asks_for_spans_without_a_receiver_costs_no_search(
@@ -260,6 +295,28 @@ def test_a_session_that_came_back_releases_the_runs_that_it_reported(
     assert made.sink(OWN.url).names == []
 
 
+def test_a_replica_that_waits_for_a_process_keeps_the_claim_and_serves_the_others(
+    store: MemoryStore, rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spans_module, "SHARED_DOUBT_S", 0.001)
+    monkeypatch.setattr(spans_module, "RETRY_S", 0.001)
+    waiting = rig(own=True, holder="waiting", is_shared=True)
+    waiting.alive.add(7)
+    waiting.crash("silent", waiting.session(None, is_over=False, process_id=7))
+    lowest = store.data.runs["silent"].position
+    wait_until(lambda: position(store) == lowest - 1)
+    listeners, store.listeners = store.listeners, []
+    other = rig(own=True, holder="other", is_shared=True)
+    other.alive = waiting.alive
+    other.crash("gone", other.session(None))
+    waiting.sink(OWN.url).wait_for("gone")
+    store.listeners = [*listeners, *store.listeners]
+    waiting.alive.clear()
+    wait_until(lambda: position(store) == store.position())
+    sent = waiting.sink(OWN.url).names + other.sink(OWN.url).names
+    assert sorted(sent) == ["gone", "silent"]
+
+
 def test_many_receivers_at_a_time(
     store: MemoryStore, rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,4 +327,4 @@ def test_many_receivers_at_a_time(
         made.crash(f"run-{number}", made.session(target))
     for number, target in enumerate(targets):
         made.sink(target.traces_url).wait_for(f"run-{number}")
-    wait_until(lambda: position(store) == store.position())
+    wait_until(lambda: position(store, CLIENTS_LOOP) == store.position())

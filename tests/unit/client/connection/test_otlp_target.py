@@ -6,8 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flowspan.config import Config
 from flowspan.connection.otlp_target import (
@@ -17,6 +20,9 @@ from flowspan.connection.otlp_target import (
     published_target,
     told_target,
 )
+from flowspan.telemetry.endpoint import LOGS, target_of
+from flowspan.v1 import trace_pb2
+from flowspan_service.api.fields.traces import check_otlp_target
 
 HTTP = {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317"}
@@ -81,6 +87,52 @@ def test_by_the_standard_variables(
     environ: dict[str, str], target: tuple[str, str, str] | None
 ) -> None:
     assert named(environ) == target
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        ENDPOINT,
+        ENDPOINT | HTTP,
+        {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://t", **ENDPOINT},
+        {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://t:1/own", **HTTP},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "c:4317"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "c:4317", "OTEL_EXPORTER_OTLP_INSECURE": "true"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318/base/", **HTTP},
+        {"OTEL_TRACES_EXPORTER": "otlp", **HTTP},
+    ],
+)
+def test_the_service_is_told_where_this_process_exports(environ: dict[str, str]) -> None:
+    target, own = named(environ), target_of(environ)
+    assert target is not None
+    assert (target.protocol, target.traces_url) == (own.protocol, own.url)
+    with_logs = named(environ | TO_LOGS)
+    assert with_logs is not None
+    logs = target_of(environ | TO_LOGS, signal=LOGS)
+    assert (with_logs.protocol, with_logs.logs_url) == (logs.protocol, logs.url)
+
+
+ENDPOINTS = st.one_of(
+    st.text(max_size=60),
+    st.builds(
+        lambda *parts: "".join(parts),
+        st.sampled_from(["http://", "https://", "HTTP://", "", "//", "http:/"]),
+        st.sampled_from(["", "user@", "user:secret@", "@", "a@b@"]),
+        st.one_of(st.sampled_from(["c", "[::1]", "[", "größe", "127.0.0.1"]), st.text(max_size=9)),
+        st.sampled_from(["", ":4317", ":0", ":x", ":99999", ":"]),
+        st.one_of(st.sampled_from(["", "/", "/a b", "/a?b#c", "//"]), st.text(max_size=9)),
+    ),
+)
+
+
+@given(endpoint=ENDPOINTS, is_http=st.booleans())
+def test_no_endpoint_makes_a_hello_that_the_service_refuses(endpoint: str, is_http: bool) -> None:
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, **TO_LOGS, **(HTTP if is_http else {})}
+    target = named(environ, otlp_endpoint=endpoint or None)
+    if target is not None:
+        check_otlp_target(trace_pb2.OtlpTarget(**target._asdict()), "target")
+        for url in filter(None, target[1:]):
+            assert (urlsplit(url).username, urlsplit(url).password) == (None, None)
 
 
 @pytest.mark.parametrize(

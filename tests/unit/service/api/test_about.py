@@ -16,6 +16,7 @@ HTTP = ("--otlp-protocol", "http/protobuf")
     [
         ((), None),
         (("--otlp-logs",), None),
+        (("--otlp-endpoint", "http://["), None),
         (("--otlp-endpoint", "http://c:4317"), OtlpTarget("grpc", "http://c:4317")),
         (("--otlp-endpoint", "c:4317"), OtlpTarget("grpc", "http://c:4317")),
         (

@@ -291,13 +291,18 @@ def test_a_connection_that_was_broken_off(store: MemoryStore, watcher: Watcher) 
 
 
 def test_the_mark_of_a_process_is_that_of_its_last_hello(store: MemoryStore) -> None:
-    opened(store, process_id="7", hostname="h", process_mark="m")
-    assert end_of(store)[3:] == ("h", 7, "m")
-    recovering = Introduction(is_recovering=True)
-    store.do(OpenSession("s", client={}, lease_us=LEASE_US, introduction=recovering))
-    assert end_of(store).process_mark == "m", "another process delivers its events"
-    opened(store, process_id="7", hostname="h")
-    assert end_of(store).process_mark == "", "from elsewhere, such as through a proxy"
+    client = {"process_id": "7", "hostname": "h"}
+
+    def say(mark: str | None, *, is_recovering: bool = False) -> tuple[str, int, str]:
+        introduction = Introduction(process_mark=mark, is_recovering=is_recovering)
+        store.do(OpenSession("s", client=client, lease_us=LEASE_US, introduction=introduction))
+        end = end_of(store)
+        return end.hostname, end.process_id, end.process_mark
+
+    assert say("m") == ("h", 7, "m")
+    assert say(None) == ("h", 7, "m"), "it was not looked at"
+    assert say("", is_recovering=True) == ("h", 7, "m"), "another process delivers its events"
+    assert say("") == ("h", 7, ""), "from elsewhere, such as through a proxy"
 
 
 def test_the_receivers_of_a_client(store: MemoryStore) -> None:

@@ -65,6 +65,10 @@ IN_HTTP = {"OTEL_EXPORTER_OTLP_PROTOCOL": OTLP_HTTP}
     [
         ((), {}, None),
         ((), {ENDPOINT: " "}, None),
+        ((), {ENDPOINT: "http://["}, None),
+        ((), {ENDPOINT: "http://c:port"}, None),
+        ((), {ENDPOINT: "ftp://c"}, None),
+        (("--otlp-endpoint", "http://["), {}, None),
         ((), {ENDPOINT: "http://c:4317"}, (OTLP_GRPC, "http://c:4317")),
         ((), {ENDPOINT: "http://c", OF_TRACES: "http://t"}, (OTLP_GRPC, "http://t")),
         (("--otlp-endpoint", "f:4317"), {ENDPOINT: "http://c"}, (OTLP_GRPC, "http://f:4317")),
@@ -109,6 +113,7 @@ def test_when_clients_may_name_receivers(when: str, is_private: bool, allows: bo
         (OTLP_HTTP, "http://c:4318/v1/traces", ""),
         (OTLP_HTTP, "http://c:4317/v1/traces", "--otlp-protocol grpc"),
         (OTLP_HTTP, "http://c", ""),
+        (OTLP_HTTP, "http://[", ""),
     ],
 )
 def test_the_hint_for_the_port_of_the_other_protocol(protocol: str, url: str, words: str) -> None:
