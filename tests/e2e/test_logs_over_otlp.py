@@ -346,3 +346,33 @@ def test_exceptions_go_through_the_logger_provider_of_the_program(
     assert (record.trace_id, record.span_id) == (span.trace_id, span.span_id)
     assert record.attributes["flowspan.run.id"] == span.run_id
     assert not [name for name, *_ in span.events if name == "exception"]
+
+
+def test_a_forked_child_sends_its_own_lines_only(service: ServiceProcess, tmp_path: Path) -> None:
+    code = """
+        import os
+        from flowspan import flow, get_run_logger
+
+        @flow
+        def outer():
+            logger = get_run_logger()
+            logger.warning("before the fork")
+            child = os.fork()
+            if child == 0:
+                logger.warning("of the child")
+                from flowspan import telemetry
+                assert telemetry.flush(10)
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+            logger.warning("after the fork")
+
+        outer()
+    """
+    with OtlpReceiver() as receiver:
+        endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}
+        run(code, tmp_path, service, {**endpoint, "OTEL_LOGS_EXPORTER": "otlp"})
+        receiver.wait_for_log("Completed")
+    bodies = [log.body for log in receiver.logs]
+    for text in ("before the fork", "of the child", "after the fork"):
+        assert bodies.count(text) == 1
+    assert len({log.run_id for log in receiver.logs}) == 1
