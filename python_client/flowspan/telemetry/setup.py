@@ -115,7 +115,7 @@ def load(
         is_asked = named or config.otlp_endpoint or told or config.tracing
         if not is_asked or _is_off(config, environ):
             return
-        from flowspan.telemetry import remote_span  # noqa: F401, PLC0415 - imports OpenTelemetry
+        from flowspan.telemetry import provider, remote_span  # noqa: F401, PLC0415 - import the SDK
         from flowspan.telemetry.transports import load_transport  # noqa: PLC0415 - start-up cost
 
         load_transport(_target_of(config, told, environ))
