@@ -44,7 +44,7 @@ from flowspan_service.process.tuning import tune_collector
 from flowspan_service.stores import StoreOpenError, open_store, sqlite_path
 from flowspan_service.transports.announcement import announce
 from flowspan_service.transports.listening import is_private
-from flowspan_service.transports.log_receivers import log_receivers_of
+from flowspan_service.transports.log_receivers import exception_signal_of, log_receivers_of
 from flowspan_service.transports.log_sinks import LogSinks
 from flowspan_service.transports.otlp import span_sender
 from flowspan_service.transports.servers import Servers
@@ -141,7 +141,8 @@ async def _telemetry(config: Config, store: Store, backend: Backend) -> AsyncIte
     receivers = receivers_of(config, environ, is_private=is_private(config))
     with (
         exporting_spans(
-            config, store, backend.clock, receivers, MessageDecoder(), span_sender
+            *(config, store, backend.clock, receivers, MessageDecoder(), span_sender),
+            exceptions=exception_signal_of(backend.log_receivers, environ),
         ) as spans,
         exporting_logs(store, backend.clock, backend.log_receivers, LogSinks(environ)),
         making_own_spans(config, environ, version=version) as own_spans,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.support.otlp import HttpOtlpReceiver, OtlpReceiver
 from tests.support.report_client import ReportStream, created, entered, new_id, now
 
-from flowspan.v1 import log_pb2, report_pb2, trace_pb2
+from flowspan.v1 import failure_pb2, log_pb2, report_pb2, trace_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,3 +148,41 @@ def test_without_a_receiver_nothing_waits(start_service: Callable[..., ServicePr
         time.sleep(1)
         assert not receiver.logs
     assert "logs_wait" not in service.log
+
+
+@pytest.mark.parametrize(("opt_in", "has_events"), [("logs", False), ("logs/dup", True)])
+def test_exceptions_on_spans_of_the_service(
+    start_service: Callable[..., ServiceProcess], opt_in: str, has_events: bool
+) -> None:
+    with OtlpReceiver() as receiver:
+        env = {
+            "FLOWSPAN_OTLP_ENDPOINT": receiver.endpoint,
+            "OTEL_LOGS_EXPORTER": "otlp",
+            "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN": opt_in,
+        }
+        service = start_service(env=env)
+        stream = ReportStream(service.channel, spans_by_service=True, resource=RESOURCE)
+        run_id = new_id()
+        error = failure_pb2.Failure(
+            type="ValueError", message="no", cause=failure_pb2.Failure(type="OSError", message="x")
+        )
+        failed = entered(run_id, "FAILED", failure=error)
+        events = created(run_id, function_name="etl"), entered(run_id, "RUNNING"), failed
+        stream.wait_for_ack(stream.report(*events))
+        stream.goodbye()
+        receiver.wait_for(lambda spans: any(s.name == "etl" for s in spans), "span")
+        span = receiver.one("etl")
+    first, cause = receiver.logs
+    assert (first.trace_id, first.span_id) == (span.trace_id, span.span_id)
+    assert first.event_name == cause.event_name == "flowspan.run.exception"
+    assert first.body == "ValueError: no"
+    assert first.severity == (17, "ERROR")
+    assert first.scope == "flowspan-service"
+    assert first.resource["service.name"] == "etl"
+    assert first.attributes["flowspan.run.id"] == run_id
+    assert first.attributes["exception.type"] == "ValueError"
+    assert cause.attributes["flowspan.cause.depth"] == 1
+    assert span.attributes["error.type"] == "ValueError"
+    assert [name for name, *_ in span.events if name == "exception"] == [
+        "exception"
+    ] * 2 * has_events

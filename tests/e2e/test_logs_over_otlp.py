@@ -346,3 +346,138 @@ def test_exceptions_go_through_the_logger_provider_of_the_program(
     assert (record.trace_id, record.span_id) == (span.trace_id, span.span_id)
     assert record.attributes["flowspan.run.id"] == span.run_id
     assert not [name for name, *_ in span.events if name == "exception"]
+
+
+def test_a_forked_child_sends_its_own_lines_only(service: ServiceProcess, tmp_path: Path) -> None:
+    code = """
+        import os
+        from flowspan import flow, get_run_logger
+
+        @flow
+        def outer():
+            logger = get_run_logger()
+            logger.warning("before the fork")
+            child = os.fork()
+            if child == 0:
+                logger.warning("of the child")
+                from flowspan import telemetry
+                assert telemetry.flush(10)
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+            logger.warning("after the fork")
+
+        outer()
+    """
+    with OtlpReceiver() as receiver:
+        endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}
+        run(code, tmp_path, service, {**endpoint, "OTEL_LOGS_EXPORTER": "otlp"})
+        receiver.wait_for_log("Completed")
+    bodies = [log.body for log in receiver.logs]
+    for text in ("before the fork", "of the child", "after the fork"):
+        assert bodies.count(text) == 1
+    assert len({log.run_id for log in receiver.logs}) == 1
+
+
+EVERYWHERE = """
+    import asyncio, logging, os, threading, warnings
+
+    if os.environ.get("MINE"):
+        from opentelemetry._logs import set_logger_provider
+        from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
+        from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
+        from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
+
+        warnings.simplefilter("ignore", DeprecationWarning)
+        provider = LoggerProvider()
+        provider.add_log_record_processor(SimpleLogRecordProcessor(OTLPLogExporter()))
+        set_logger_provider(provider)
+        logging.basicConfig(level="INFO", handlers=[LoggingHandler()])
+
+    from flowspan import flow, get_run_logger, task
+
+    log = logging.getLogger("mine")
+
+    def hook(task, run, state):
+        log.info("hook")
+        get_run_logger().info("hook")
+
+    @task(on_failure=[hook])
+    def fails():
+        raise ValueError("no")
+
+    @task(on_completion=[hook])
+    async def waits(number):
+        log.info("async 1")
+        await asyncio.sleep(0.01)
+        get_run_logger().info("async 2")
+
+    @task
+    def yields():
+        log.info("generator 1")
+        yield 1
+        log.info("generator 2")
+
+    @task(log_prints=True)
+    def threads():
+        logger = get_run_logger()
+        thread = threading.Thread(target=logger.info, args=("thread",))
+        thread.start()
+        thread.join()
+        print("print")
+
+    @flow
+    async def inner():
+        await asyncio.gather(waits(1), waits(2))
+
+    @flow
+    def outer():
+        logger = get_run_logger()
+
+        @task
+        def other():
+            logger.info("outer's line")
+
+        fails(return_state=True)
+        list(yields())
+        threads.submit().result()
+        other()
+        asyncio.run(inner())
+
+    outer()
+"""
+
+
+@pytest.mark.parametrize("is_own", [False, True], ids=["export of flowspan", "LoggingHandler"])
+def test_every_line_has_the_span_of_its_run(
+    service: ServiceProcess, tmp_path: Path, is_own: bool
+) -> None:
+    with OtlpReceiver() as receiver:
+        env = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
+            "OTEL_LOGS_EXPORTER": "otlp",
+            "MINE": "1" if is_own else "",
+        }
+        process = run(EVERYWHERE, tmp_path, service, env)
+        receiver.wait_for(lambda spans: any(s.name == "outer" for s in spans), "span")
+    assert "Invalid type" not in process.errors
+    runs = {span.span_id: span.run_id for span in receiver.all_spans}
+    [trace_id] = {span.trace_id for span in receiver.all_spans}
+    names = {span.run_id: span.name for span in receiver.all_spans if span.run_id}
+    found = []
+    for log in receiver.logs:
+        assert log.trace_id == trace_id
+        assert runs[log.span_id] == log.run_id
+        found.append((names[log.run_id], log.body.rpartition(":")[2] if is_own else log.body))
+    counts = {
+        ("fails", "hook"): 2,
+        ("waits", "hook"): 4,
+        ("waits", "async 1"): 2,
+        ("waits", "async 2"): 2,
+        ("yields", "generator 1"): 1,
+        ("yields", "generator 2"): 1,
+        ("threads", "thread"): 1,
+        ("threads", "print"): 1,
+        ("outer", "outer's line"): 1,
+    }
+    assert {line: found.count(line) for line in counts} == counts
+    assert len(found) == sum(counts.values()) + 5, "the begin and end of two flows, and a failure"

@@ -114,10 +114,10 @@ class ReportHandler(logging.Handler):
 class ConsoleHandler(logging.Handler):
     """The handler that shows the log records of runs: time | level | run - message.
 
-    It writes to standard error, and does nothing if another handler gets the record too, because
-    then the program shows its logs itself. For records outside of runs and of libraries, it only
-    replaces Python's `logging.lastResort`, which shows warnings but is bypassed once the root
-    logger has a handler.
+    It writes to standard error, and does nothing if another handler than OpenTelemetry's gets the
+    record too, because then the program shows its logs itself. For records outside of runs and of
+    libraries, it only replaces Python's `logging.lastResort`, which shows warnings but is bypassed
+    once the root logger has a handler.
 
     Attributes:
         enabled: False disables the lines of runs.
@@ -133,11 +133,12 @@ class ConsoleHandler(logging.Handler):
         """Show a record."""
         if (facts_of(record) or AMBIENT).is_printed:
             return
-        for _ in other_handlers(record.name):
+        others = list(other_handlers(record.name))
+        if any(map(_may_show, others)):
             return
         run = captured_run_of(record)
         if run is None:
-            last_resort = logging.lastResort
+            last_resort = None if others else logging.lastResort
             if last_resort is not None and record.levelno >= last_resort.level:
                 last_resort.handle(record)
             return
@@ -343,9 +344,14 @@ def other_handlers(name: str) -> Iterator[logging.Handler]:
         logger = logger.parent if logger.propagate else None
 
 
+def _may_show(handler: logging.Handler) -> bool:
+    """Return True if a handler may show records to people; OpenTelemetry's only sends them."""
+    return not type(handler).__module__.startswith("opentelemetry.")
+
+
 def _is_on_stderr(logger: logging.Logger, level: int) -> bool:
     """Return True if records of a logger are known to appear on standard error."""
-    others = list(other_handlers(logger.name))
+    others = list(filter(_may_show, other_handlers(logger.name)))
     if not others:
         return _console_handler.enabled and level >= _console_handler.level
     return any(is_stderr(handler) and level >= handler.level for handler in others)

@@ -7,6 +7,7 @@ as well.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from flowspan.core.run import current_run
@@ -81,7 +82,8 @@ def _of_runs(logger: logging.Logger) -> _LoggerOfRuns:
     """Make a logger one of runs; the program may have set another class of loggers."""
     if not isinstance(logger, _LoggerOfRuns):
         kind = type(logger)
-        logger.__class__ = type(kind.__name__, (_LoggerOfRuns, kind), {})
+        with suppress(TypeError):  # of a class with slots, which stays as it is
+            logger.__class__ = type(kind.__name__, (_LoggerOfRuns, kind), {})
     return cast("_LoggerOfRuns", logger)
 
 

@@ -166,11 +166,15 @@ def log_export(told: Callable[[float], tuple[str, str] | None]) -> LogExport | N
     """
     global _told_logs  # noqa: PLW0603 - one per process
     _told_logs = told
-    if os.environ.get("OTEL_LOGS_EXPORTER", "").strip().lower() == "none":
+    named = os.environ.get("OTEL_LOGS_EXPORTER", "").strip().lower()
+    if named == "none":
         return None
     from flowspan.telemetry.logs import LogExport  # noqa: PLC0415 - not needed to define flows
 
-    return LogExport(told, os.environ)
+    export = LogExport(told, os.environ)
+    if named:
+        export.decide()  # it imports modules, which the first run should not wait for
+    return export
 
 
 def told_endpoint() -> OtlpTarget | None:

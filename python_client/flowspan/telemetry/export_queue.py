@@ -16,6 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 from flowspan import clock
+from flowspan.own_threads import own_thread
 from flowspan.telemetry.endpoint import SendError
 from flowspan.telemetry.fork_guard import no_fork
 
@@ -210,7 +211,7 @@ class ExportQueue(Generic[T]):
             self._armed = True
             if self._thread is None:
                 name = f"flowspan-{self._what.replace(' ', '-')}"
-                thread = threading.Thread(target=self._run, name=name, daemon=True)
+                thread = own_thread(name, self._run)
                 try:
                     thread.start()
                 except RuntimeError:  # the interpreter is ending

@@ -157,7 +157,7 @@ class LogExport:
             self._put(line)
         else:
             self._waiting.append(line)
-            self._decide()
+            self.decide()
         return not self._is_off
 
     @property
@@ -167,12 +167,12 @@ class LogExport:
 
     def flush(self, timeout_s: float) -> bool:
         """Export the lines so far; return False if the timeout passed first."""
-        self._decide()
+        self.decide()
         return self._queue is None or self._queue.flush(timeout_s)
 
     def shutdown(self) -> None:
         """Export the lines so far, within the time for the end of the process."""
-        self._decide()
+        self.decide()
         if self._queue is not None:
             self._queue.shutdown()
 
@@ -186,7 +186,7 @@ class LogExport:
         self._lock = threading.RLock()
         self._waiting.clear()
 
-    def _decide(self) -> None:
+    def decide(self) -> None:
         """Apply the rules, unless the service has not answered yet, and pass the lines on."""
         with self._lock:
             if self._put is None:

@@ -45,7 +45,7 @@ def log_request(
     request = ExportLogsServiceRequest()
     group = request.resource_logs.add()
     for key, value in _resource(source).items():
-        _add(group.resource.attributes, key, value)
+        add_attribute(group.resource.attributes, key, value)
     scopes: dict[str, Any] = {}
     for entry in entries:
         scope = scopes.get(entry.logger)
@@ -71,7 +71,7 @@ def _fill(record: LogRecord, entry: LogEntry, runs: Mapping[str, Run], now_us: i
     record.severity_text = text
     record.body.string_value = entry.message
     for key, value in _attributes(entry, run, runs).items():
-        _add(record.attributes, key, value)
+        add_attribute(record.attributes, key, value)
     _place(record, entry, run)
 
 
@@ -127,10 +127,15 @@ def _resource(source: SpanSource | None) -> dict[str, str | int]:
     return found
 
 
-def _add(pairs: Any, key: str, value: str | int) -> None:
+def add_attribute(pairs: Any, key: str, value: Any) -> None:
+    """Add an attribute to a repeated KeyValue; others than texts and numbers become texts."""
     pair = pairs.add()
     pair.key = key
-    if isinstance(value, str):
-        pair.value.string_value = value
-    else:
+    if isinstance(value, bool):
+        pair.value.bool_value = value
+    elif isinstance(value, int):
         pair.value.int_value = value
+    elif isinstance(value, float):
+        pair.value.double_value = value
+    else:
+        pair.value.string_value = value if isinstance(value, str) else str(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flowspan_service.loops.loop_claims import holder_name
 from flowspan_service.loops.span_exporter import SpanExporter
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flowspan_service.app.ports import Clock, Store
     from flowspan_service.config import Config
     from flowspan_service.domain.span_facts import SpanDecoder
+    from flowspan_service.loops.log_exporter import LogSink
     from flowspan_service.loops.span_lanes import Sender
     from flowspan_service.loops.span_receivers import Receiver, Receivers
     from flowspan_service.loops.span_senders import RequestSenders
@@ -27,6 +28,15 @@ LATE_START_S = 2.0
 the first run of a local service."""
 
 
+class ExceptionSignal(NamedTuple):
+    """How the service's own receiver gets exceptions: as log records."""
+
+    connect: Callable[[], LogSink]
+    """Returns a connection to the receiver of logs."""
+    keeps_events: bool
+    """True if the spans keep their events as well."""
+
+
 @contextlib.contextmanager
 def exporting_spans(
     config: Config,
@@ -35,6 +45,7 @@ def exporting_spans(
     receivers: Receivers,
     decoder: SpanDecoder,
     request_senders: RequestSenders,
+    exceptions: ExceptionSignal | None = None,
 ) -> Iterator[SpanExporter]:
     """Export spans during the block; yield the exporter.
 
@@ -45,12 +56,13 @@ def exporting_spans(
         receivers: Where spans go.
         decoder: Decodes the facts that spans show.
         request_senders: Returns senders to the receivers that clients name.
+        exceptions: How the service's own receiver gets exceptions; None for events of spans.
     """
     exporter = SpanExporter(
         store,
         clock,
         receivers=receivers,
-        senders=_senders(store, decoder, request_senders),
+        senders=_senders(store, decoder, request_senders, exceptions),
         exists=exists,
         holder=holder_name(process_id=os.getpid(), is_shared=store.is_shared),
         is_shared=store.is_shared,
@@ -65,7 +77,10 @@ def exporting_spans(
 
 
 def _senders(
-    store: Store, decoder: SpanDecoder, request_senders: RequestSenders
+    store: Store,
+    decoder: SpanDecoder,
+    request_senders: RequestSenders,
+    exceptions: ExceptionSignal | None,
 ) -> Callable[[Receiver], Sender]:
     def sender(receiver: Receiver) -> Sender:
         # OpenTelemetry is slow to import and seldom needed.
@@ -79,6 +94,11 @@ def _senders(
         )
 
         batches = SpanBatches(store, service_resource(), decoder)
-        return SpanSender(batches, sink_of(receiver, request_senders))
+        sink = sink_of(receiver, request_senders)
+        if receiver.is_own and exceptions is not None:
+            from flowspan_service.loops.span_exceptions import ExceptionLogs  # noqa: PLC0415 - rare
+
+            sink = ExceptionLogs(sink, exceptions.connect(), keeps_events=exceptions.keeps_events)
+        return SpanSender(batches, sink)
 
     return sender

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from flowspan_service.domain.log_receivers import LogReceiver, LogReceivers
 from flowspan_service.domain.sessions import OTLP_HTTP, OTLP_PROTOCOLS
+from flowspan_service.loops.span_exporter_lifecycle import ExceptionSignal
 from flowspan_service.transports.listening import is_private
+from flowspan_service.transports.log_sinks import LogSinks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +28,22 @@ def log_receivers_of(config: Config, environ: Mapping[str, str]) -> LogReceivers
     )
     own = _own_receiver(config, environ) if config.otlp_logs else None
     return LogReceivers(own, allows_clients=allows_clients)
+
+
+def exception_signal_of(
+    receivers: LogReceivers, environ: Mapping[str, str]
+) -> ExceptionSignal | None:
+    """Return how the service's own receiver gets exceptions; None for events of spans.
+
+    Args:
+        receivers: The receivers of logs. Without one of the service, the events stay.
+        environ: The environment, which may opt in to log records.
+    """
+    choice = environ.get("OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN", "").strip().lower()
+    own = receivers.of(None)
+    if own is None or choice not in ("logs", "logs/dup"):
+        return None
+    return ExceptionSignal(lambda: LogSinks(environ)(own), keeps_events=choice == "logs/dup")
 
 
 def _own_receiver(config: Config, environ: Mapping[str, str]) -> LogReceiver | None:

@@ -244,3 +244,26 @@ def test_an_unusual_class_of_loggers_is_kept(monkeypatch: pytest.MonkeyPatch) ->
     assert isinstance(child, Verbose)
     assert type(child).makeRecord is type(loggers.FLOW_RUNS).makeRecord
     assert child.getChild("deeper").name == "flowspan.flow_runs.of_the_test.deeper"
+
+
+def test_a_handler_of_opentelemetry_leaves_the_console_to_flowspan(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class LoggingHandler(logging.NullHandler):
+        pass
+
+    root, handler = logging.getLogger(), LoggingHandler()
+    with alone():
+        root.addHandler(handler)
+        try:
+            lines_of_all_kinds()
+            own.warning("outside")
+            assert "a line of the run" not in capsys.readouterr().err
+            LoggingHandler.__module__ = "opentelemetry.sdk._logs._internal"
+            lines_of_all_kinds()
+            own.warning("outside")
+        finally:
+            root.removeHandler(handler)
+    shown = capsys.readouterr().err
+    assert "a line of the run" in shown
+    assert "outside" not in shown
