@@ -1,4 +1,4 @@
-"""The export of the service's metrics over OTLP, at an interval and at the stop."""
+"""The export of the service's metrics over OTLP."""
 
 from __future__ import annotations
 
@@ -46,7 +46,6 @@ class MetricsExport:
         sink: The receiver.
         resource: The resource of the service.
         version: The version of the service.
-        interval_s: The time between two exports.
     """
 
     def __init__(
@@ -56,23 +55,19 @@ class MetricsExport:
         sink: Sink,
         resource: Resource,
         version: str,
-        interval_s: float,
     ) -> None:
         self._take = take
         self._sink = sink
         self._resource = resource
         self._version = version
-        self._interval_s = interval_s
         self._has_failed = False
 
-    async def run(self) -> None:
-        """Export at each interval, until cancelled."""
-        while True:
-            await asyncio.sleep(self._interval_s)
-            try:
-                await self._export()
-            except Exception:
-                log.exception("metrics_not_exported")
+    async def export(self) -> None:
+        """Export a snapshot; a failure is logged."""
+        try:
+            await self._export()
+        except Exception:
+            log.exception("metrics_not_exported")
 
     async def close(self) -> None:
         """Export once more, within two seconds, and close the receiver."""
