@@ -81,8 +81,7 @@ class MetricsExport:
 
     async def _export(self) -> None:
         snapshot = await self._take()
-        data = metrics_data(snapshot, self._resource, version=self._version)
-        is_accepted = await _in_thread(lambda: _send(self._sink, data))
+        is_accepted = await _in_thread(lambda: self._send(snapshot))
         if not is_accepted and not self._has_failed:
             log.warning(
                 "metrics_not_exported", reason="the receiver does not accept them; retrying"
@@ -91,11 +90,11 @@ class MetricsExport:
             log.info("metrics_exported_again")
         self._has_failed = not is_accepted
 
-
-def _send(sink: Sink, data: MetricsData) -> bool:
-    # An instrumented gRPC or HTTP library must not trace the export.
-    attach(set_value("suppress_instrumentation", value=True))
-    return sink.export(data) is MetricExportResult.SUCCESS
+    def _send(self, snapshot: Snapshot) -> bool:
+        # An instrumented gRPC or HTTP library must not trace the export.
+        attach(set_value("suppress_instrumentation", value=True))
+        data = metrics_data(snapshot, self._resource, version=self._version)
+        return self._sink.export(data) is MetricExportResult.SUCCESS
 
 
 async def _in_thread(function: Callable[[], bool]) -> bool:
