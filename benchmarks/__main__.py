@@ -14,7 +14,7 @@ from benchmarks.figures import Results
 from benchmarks.goals import ROWS
 from benchmarks.machine import describe
 
-PARTS = ("engine_overhead", "reporter_cost", "tracing_cost", "store_ingest")
+PARTS = ("engine_overhead", "reporter_cost", "tracing_cost", "metrics_cost", "store_ingest")
 DOCUMENT = collect.ROOT / "docs" / "performance.md"
 
 

@@ -7,6 +7,7 @@ import os
 import weakref
 from typing import TYPE_CHECKING
 
+from opentelemetry.context import Context
 from opentelemetry.metrics import Observation, get_meter
 
 from flowspan.telemetry import metric_families as families
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from flowspan.telemetry.metric_choice import ReportFigures
     from flowspan.telemetry.metric_families import Family
 
+_NO_SPAN = Context()
+"""The reporter's thread has no span, and looking for one takes time."""
 _ATTRIBUTES = {is_flow: {"kind": kind} for is_flow, kind in KINDS.items()}
 
 
@@ -70,7 +73,7 @@ class ProviderMeter:
 
     def _note_duration(self, seconds: float, is_flow: bool) -> None:  # noqa: FBT001 - a callback
         with contextlib.suppress(Exception):  # the provider is the program's own
-            self._record(seconds, _ATTRIBUTES[is_flow])
+            self._record(seconds, _ATTRIBUTES[is_flow], _NO_SPAN)
 
     def _callback(self, family: Family) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def observe(_: CallbackOptions) -> Iterable[Observation]:

@@ -1,4 +1,4 @@
-"""The export of the service's metrics over OTLP, at an interval and at the stop."""
+"""The export of the service's metrics over OTLP."""
 
 from __future__ import annotations
 
@@ -46,7 +46,6 @@ class MetricsExport:
         sink: The receiver.
         resource: The resource of the service.
         version: The version of the service.
-        interval_s: The time between two exports.
     """
 
     def __init__(
@@ -56,23 +55,19 @@ class MetricsExport:
         sink: Sink,
         resource: Resource,
         version: str,
-        interval_s: float,
     ) -> None:
         self._take = take
         self._sink = sink
         self._resource = resource
         self._version = version
-        self._interval_s = interval_s
         self._has_failed = False
 
-    async def run(self) -> None:
-        """Export at each interval, until cancelled."""
-        while True:
-            await asyncio.sleep(self._interval_s)
-            try:
-                await self._export()
-            except Exception:
-                log.exception("metrics_not_exported")
+    async def export(self) -> None:
+        """Export a snapshot; a failure is logged."""
+        try:
+            await self._export()
+        except Exception:
+            log.exception("metrics_not_exported")
 
     async def close(self) -> None:
         """Export once more, within two seconds, and close the receiver."""
@@ -86,8 +81,7 @@ class MetricsExport:
 
     async def _export(self) -> None:
         snapshot = await self._take()
-        data = metrics_data(snapshot, self._resource, version=self._version)
-        is_accepted = await _in_thread(lambda: _send(self._sink, data))
+        is_accepted = await _in_thread(lambda: self._send(snapshot))
         if not is_accepted and not self._has_failed:
             log.warning(
                 "metrics_not_exported", reason="the receiver does not accept them; retrying"
@@ -96,11 +90,11 @@ class MetricsExport:
             log.info("metrics_exported_again")
         self._has_failed = not is_accepted
 
-
-def _send(sink: Sink, data: MetricsData) -> bool:
-    # An instrumented gRPC or HTTP library must not trace the export.
-    attach(set_value("suppress_instrumentation", value=True))
-    return sink.export(data) is MetricExportResult.SUCCESS
+    def _send(self, snapshot: Snapshot) -> bool:
+        # An instrumented gRPC or HTTP library must not trace the export.
+        attach(set_value("suppress_instrumentation", value=True))
+        data = metrics_data(snapshot, self._resource, version=self._version)
+        return self._sink.export(data) is MetricExportResult.SUCCESS
 
 
 async def _in_thread(function: Callable[[], bool]) -> bool:

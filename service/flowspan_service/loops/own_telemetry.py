@@ -37,22 +37,53 @@ async def exporting_metrics(
         take: Returns a snapshot of the figures.
         version: The version of the service.
     """
-    export = None
-    if config.otlp_metrics and not _is_disabled(environ):
-        try:
-            export = _metrics_export(config, environ, take, version)
-        except Exception:
-            log.exception("metrics_off")
-    if export is None:
+    if not config.otlp_metrics or _is_disabled(environ):
         yield
         return
-    exporting = asyncio.create_task(export.run())
+    export = _LateExport(lambda: _metrics_export(config, environ, take, version))
+    exporting = asyncio.create_task(export.run(interval_s(environ)))
     try:
         yield
     finally:
         exporting.cancel()
         await asyncio.gather(exporting, return_exceptions=True)
         await export.close()
+
+
+class _LateExport:
+    """An export that is made for its first use: OpenTelemetry would delay the service's start.
+
+    Args:
+        make: Makes the export; it imports, so it is called in a thread.
+    """
+
+    def __init__(self, make: Callable[[], MetricsExport]) -> None:
+        self._make = make
+        self._made: MetricsExport | None = None
+        self._is_off = False
+
+    async def run(self, pause_s: float) -> None:
+        """Export after each pause, until cancelled."""
+        while not self._is_off:
+            await asyncio.sleep(pause_s)
+            export = await self._get()
+            if export is not None:
+                await export.export()
+
+    async def close(self) -> None:
+        """Export once more, within two seconds, and close the receiver."""
+        export = await self._get()
+        if export is not None:
+            await export.close()
+
+    async def _get(self) -> MetricsExport | None:
+        if self._made is None and not self._is_off:
+            try:
+                self._made = await asyncio.to_thread(self._make)
+            except Exception:
+                self._is_off = True
+                log.exception("metrics_off")
+        return self._made
 
 
 @contextlib.contextmanager
@@ -109,7 +140,6 @@ def _metrics_export(
             environ, version=version, is_embedded=config.is_embedded
         ),
         version=version,
-        interval_s=interval_s(environ),
     )
 
 

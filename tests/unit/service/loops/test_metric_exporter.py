@@ -1,4 +1,4 @@
-"""The export of metrics: at an interval, and at the stop."""
+"""The export of metrics, again and again, and at the stop."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from flowspan_service.metrics import families
 from flowspan_service.metrics.points import Snapshot, one
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pytest
     from opentelemetry.sdk.metrics.export import MetricsData
 
@@ -34,7 +32,6 @@ class Sink:
         self.hangs_until: threading.Event | None = None
         self.closed = 0
         self.is_suppressed: object = None
-        self.on_export: Callable[[], object] = lambda: None
 
     def export(self, metrics_data: MetricsData, /) -> MetricExportResult:
         if self.hangs_until is not None:
@@ -43,7 +40,6 @@ class Sink:
         (metric,) = metrics_data.resource_metrics[0].scope_metrics[0].metrics
         (point,) = metric.data.data_points
         self.received.append(point.value)  # type: ignore[union-attr] # a gauge
-        self.on_export()
         outcome = self.outcomes.pop(0) if self.outcomes else SUCCESS
         if isinstance(outcome, Exception):
             raise outcome
@@ -53,34 +49,27 @@ class Sink:
         self.closed += 1
 
 
-def exported(sink: Sink, count: int) -> None:
-    """Export at an interval until the sink has got this many snapshots."""
-
-    async def main() -> None:
-        loop, enough = asyncio.get_running_loop(), asyncio.Event()
-
-        def look() -> None:
-            if len(sink.received) == count:
-                loop.call_soon_threadsafe(enough.set)
-
-        sink.on_export = look
-        running = asyncio.create_task(an_export(sink).run())
-        await enough.wait()
-        running.cancel()
-
-    asyncio.run(main())
-
-
-def an_export(sink: Sink, *, interval_s: float = 0.001) -> MetricsExport:
+def an_export(sink: Sink) -> MetricsExport:
     values = iter(range(1_000_000))
 
     async def take() -> Snapshot:
         return Snapshot(1, 2, [one(families.SESSIONS, next(values))])
 
-    return MetricsExport(take, sink=sink, resource=Resource({}), version="1", interval_s=interval_s)
+    return MetricsExport(take, sink=sink, resource=Resource({}), version="1")
 
 
-def test_each_interval_exports_a_new_snapshot() -> None:
+def exported(sink: Sink, count: int) -> None:
+    """Export this many times."""
+
+    async def main() -> None:
+        export = an_export(sink)
+        for _ in range(count):
+            await export.export()
+
+    asyncio.run(main())
+
+
+def test_each_export_has_a_new_snapshot() -> None:
     sink = Sink()
     exported(sink, 3)
     assert sink.received == [0, 1, 2]
