@@ -103,7 +103,8 @@ final class OtlpTargets {
     } catch (URISyntaxException malformed) {
       return Optional.empty();
     }
-    String scheme = uri.getScheme() == null ? "" : uri.getScheme().toLowerCase(java.util.Locale.ROOT);
+    String scheme =
+        uri.getScheme() == null ? "" : uri.getScheme().toLowerCase(java.util.Locale.ROOT);
     boolean isHttp = scheme.equals("http") || scheme.equals("https");
     if (protocol.isEmpty() || !isHttp || uri.getHost() == null) {
       return Optional.empty();

@@ -45,11 +45,7 @@ class OtlpTargetsTest {
   void theReceiverFollowsFromTheEnvironment(
       String text, String protocol, String traces, String logs) {
     OtlpTarget expected =
-        OtlpTarget.newBuilder()
-            .setProtocol(protocol)
-            .setTracesUrl(traces)
-            .setLogsUrl(logs)
-            .build();
+        OtlpTarget.newBuilder().setProtocol(protocol).setTracesUrl(traces).setLogsUrl(logs).build();
     assertEquals(Optional.of(expected), OtlpTargets.of(environ(text)));
   }
 
