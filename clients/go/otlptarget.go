@@ -40,6 +40,12 @@ func otlpTarget(environ func(string) string) *flowspanpb.OtlpTarget {
 	return &flowspanpb.OtlpTarget{Protocol: protocol, TracesUrl: traces, LogsUrl: logs}
 }
 
+// wantsLogs reports whether the environment lets the service export the logs of runs over OTLP.
+func wantsLogs(environ func(string) string) bool {
+	isOff := strings.EqualFold(strings.TrimSpace(environ("OTEL_SDK_DISABLED")), "true")
+	return !isOff && !strings.EqualFold(strings.TrimSpace(environ("OTEL_LOGS_EXPORTER")), "none")
+}
+
 func tracesReceiver(get func(string) string) (protocol, address string) {
 	own := get("FLOWSPAN_OTLP_ENDPOINT")
 	exporters := get("OTEL_TRACES_EXPORTER")

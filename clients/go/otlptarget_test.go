@@ -44,6 +44,23 @@ func TestTheReceiverOfThisProcessFollowsFromItsEnvironment(t *testing.T) {
 	}
 }
 
+func TestTheServiceExportsLogsUnlessTheEnvironmentSaysNo(t *testing.T) {
+	for variable, want := range map[string]bool{
+		"": true, "OTEL_LOGS_EXPORTER=otlp": true, "OTEL_LOGS_EXPORTER=None": false, "OTEL_SDK_DISABLED=true": false, "OTEL_SDK_DISABLED=false": true,
+	} {
+		name, value, _ := strings.Cut(variable, "=")
+		environ := func(asked string) string {
+			if asked == name {
+				return value
+			}
+			return ""
+		}
+		if found := wantsLogs(environ); found != want {
+			t.Errorf("%s: %v", variable, found)
+		}
+	}
+}
+
 func TestTheAddressOfATrace(t *testing.T) {
 	const told = "http://told/{trace_id}"
 	for own, want := range map[string]string{

@@ -43,6 +43,12 @@ export function otlpTargetOf(
   };
 }
 
+/** Return whether the environment lets the service export the logs of runs over OTLP. */
+export function wantsLogs(environ: Readonly<Record<string, string | undefined>>): boolean {
+  const isOff = environ.OTEL_SDK_DISABLED?.trim().toLowerCase() === "true";
+  return !isOff && environ.OTEL_LOGS_EXPORTER?.trim().toLowerCase() !== "none";
+}
+
 function hasSpans(get: Get): boolean {
   if (get("FLOWSPAN_OTLP_ENDPOINT")) return true;
   const exporters = get("OTEL_TRACES_EXPORTER");

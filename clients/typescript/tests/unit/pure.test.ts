@@ -13,7 +13,7 @@ import { delay, Wakeup } from "../../src/core/waiting.js";
 import { FlowspanError, flowspanErrorOf, lostCallOf } from "../../src/errors.js";
 import { StateType } from "../../src/gen/flowspan/v1/state_pb.js";
 import { Backoff } from "../../src/reporter/backoff.js";
-import { otlpTargetOf } from "../../src/reporter/otlp_target.js";
+import { otlpTargetOf, wantsLogs } from "../../src/reporter/otlp_target.js";
 import { resourceOf } from "../../src/reporter/resource.js";
 import {
   formatRunContext,
@@ -294,6 +294,13 @@ describe("the receiver of this process", () => {
   ])("is not told: %j", (environ) => {
     expect(otlpTargetOf(environ)).toBeUndefined();
   });
+});
+
+test("the service exports logs unless the environment says no", () => {
+  expect(wantsLogs({})).toBe(true);
+  expect(wantsLogs({ OTEL_LOGS_EXPORTER: "otlp", OTEL_SDK_DISABLED: "false" })).toBe(true);
+  expect(wantsLogs({ OTEL_LOGS_EXPORTER: "None" })).toBe(false);
+  expect(wantsLogs({ OTEL_SDK_DISABLED: "true" })).toBe(false);
 });
 
 test.each([

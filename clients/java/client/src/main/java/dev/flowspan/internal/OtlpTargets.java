@@ -30,6 +30,13 @@ final class OtlpTargets {
     return new OtlpTargets(environ).target();
   }
 
+  /** Returns true if the environment lets the service export the logs of runs over OTLP. */
+  static boolean wantsLogs(Map<String, String> environ) {
+    OtlpTargets targets = new OtlpTargets(environ);
+    return !targets.get("OTEL_SDK_DISABLED").equalsIgnoreCase("true")
+        && !targets.get("OTEL_LOGS_EXPORTER").equalsIgnoreCase("none");
+  }
+
   private Optional<OtlpTarget> target() {
     if (get("OTEL_SDK_DISABLED").equalsIgnoreCase("true")
         || get("FLOWSPAN_TRACING").equalsIgnoreCase("false")) {

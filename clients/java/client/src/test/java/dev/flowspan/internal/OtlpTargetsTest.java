@@ -1,6 +1,8 @@
 package dev.flowspan.internal;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.flowspan.v1.OtlpTarget;
 import java.util.HashMap;
@@ -63,6 +65,14 @@ class OtlpTargetsTest {
       })
   void withoutAReceiverNoneIsTold(String text) {
     assertEquals(Optional.empty(), OtlpTargets.of(environ(text)));
+  }
+
+  @Test
+  void theServiceExportsLogsUnlessTheEnvironmentSaysNo() {
+    assertTrue(OtlpTargets.wantsLogs(Map.of()));
+    assertTrue(OtlpTargets.wantsLogs(Map.of("OTEL_LOGS_EXPORTER", "otlp")));
+    assertFalse(OtlpTargets.wantsLogs(Map.of("OTEL_LOGS_EXPORTER", "None")));
+    assertFalse(OtlpTargets.wantsLogs(Map.of("OTEL_SDK_DISABLED", "true")));
   }
 
   @Test
