@@ -29,6 +29,9 @@ func TestTheReceiverOfThisProcessFollowsFromItsEnvironment(t *testing.T) {
 		{endpoint + "=http://c:4318 OTEL_EXPORTER_OTLP_PROTOCOL=carrier-pigeon", "", "", ""},
 		{endpoint + "=ftp://c:4318", "", "", ""},
 		{endpoint + "=http://", "", "", ""},
+		{endpoint + "=http://c:0", "", "", ""},
+		{endpoint + "=http://c:65536", "", "", ""},
+		{endpoint + "=http://c:x", "", "", ""},
 		{endpoint + "=http://c/" + strings.Repeat("a", 1024), "", "", ""},
 	} {
 		environ := map[string]string{}

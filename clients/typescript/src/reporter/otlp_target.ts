@@ -3,6 +3,7 @@
 const GRPC = "grpc";
 const HTTP = "http/protobuf";
 const MAX_URL_LENGTH = 1024;
+const VISIBLE = /^[!-~]+$/;
 const DEFAULT_ENDPOINTS: Readonly<Record<string, string>> = {
   [GRPC]: "http://localhost:4317",
   [HTTP]: "http://localhost:4318",
@@ -103,5 +104,7 @@ function plainUrl(text: string, protocol: string, path: string): string | undefi
   let plain = `${url.protocol}//${host}`;
   if (protocol === HTTP)
     plain += path === "" ? url.pathname : url.pathname.replace(/\/$/, "") + path;
-  return plain.length <= MAX_URL_LENGTH ? plain : undefined;
+  // The service refuses a Hello with another address, and with it the session.
+  const isUsable = url.port !== "0" && VISIBLE.test(plain) && plain.length <= MAX_URL_LENGTH;
+  return isUsable ? plain : undefined;
 }

@@ -290,6 +290,10 @@ describe("the receiver of this process", () => {
     { [endpoint]: "http://c:4318", OTEL_EXPORTER_OTLP_PROTOCOL: "carrier-pigeon" },
     { [endpoint]: "ftp://c:4318" },
     { [endpoint]: "http://" },
+    { [endpoint]: "http://c:0" },
+    { [endpoint]: "http://c:65536" },
+    { [endpoint]: "http://c\t:4318" },
+    { [endpoint]: "http://c\u200b:4318" },
     { [endpoint]: `http://c/${"a".repeat(1024)}` },
   ])("is not told: %j", (environ) => {
     expect(otlpTargetOf(environ)).toBeUndefined();

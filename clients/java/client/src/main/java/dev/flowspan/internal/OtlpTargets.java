@@ -12,6 +12,7 @@ final class OtlpTargets {
   private static final String GRPC = "grpc";
   private static final String HTTP = "http/protobuf";
   private static final int MAX_URL_LENGTH = 1024;
+  private static final int MAX_PORT = 65_535;
 
   private final Map<String, String> environ;
 
@@ -122,7 +123,13 @@ final class OtlpTargets {
       String base = uri.getRawPath();
       plain += path.isEmpty() ? base : base.replaceAll("/$", "") + path;
     }
-    return plain.length() <= MAX_URL_LENGTH ? Optional.of(plain) : Optional.empty();
+    // The service refuses a Hello with another address, and with it the session.
+    boolean isUsable =
+        uri.getPort() != 0
+            && uri.getPort() <= MAX_PORT
+            && plain.length() <= MAX_URL_LENGTH
+            && plain.matches("[!-~]+");
+    return isUsable ? Optional.of(plain) : Optional.empty();
   }
 
   private String value(String signal, String name) {

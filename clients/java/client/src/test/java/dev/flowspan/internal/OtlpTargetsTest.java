@@ -62,6 +62,10 @@ class OtlpTargetsTest {
         "ENDPOINT@ftp://c:4318",
         "ENDPOINT@http://",
         "ENDPOINT@http://[c:4318",
+        "ENDPOINT@http://c:0",
+        "ENDPOINT@http://c:65536",
+        "ENDPOINT@http://c:x",
+        "ENDPOINT@http://c/\u200b",
       })
   void withoutAReceiverNoneIsTold(String text) {
     assertEquals(Optional.empty(), OtlpTargets.of(environ(text)));
