@@ -329,7 +329,7 @@ func (c *Client) hello() *flowspanpb.Hello {
 		ClientTime:     timestamppb.New(time.Unix(0, c.clock.Now())),
 		Resource:       c.resource(hostname),
 		SpansByService: !c.tracing.hasSDK(),
-		LogsByService:  !c.tracing.hasSDK(),
+		LogsByService:  !c.tracing.hasSDK() && wantsLogs(os.Getenv),
 		OtlpTarget:     otlpTarget(os.Getenv),
 	}
 	if c.config.lease > 0 {

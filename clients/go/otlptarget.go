@@ -3,6 +3,7 @@ package flowspan
 import (
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 
 	"flowspan.dev/go/flowspanpb"
@@ -38,6 +39,12 @@ func otlpTarget(environ func(string) string) *flowspanpb.OtlpTarget {
 		return nil
 	}
 	return &flowspanpb.OtlpTarget{Protocol: protocol, TracesUrl: traces, LogsUrl: logs}
+}
+
+// wantsLogs reports whether the environment lets the service export the logs of runs over OTLP.
+func wantsLogs(environ func(string) string) bool {
+	isOff := strings.EqualFold(strings.TrimSpace(environ("OTEL_SDK_DISABLED")), "true")
+	return !isOff && !strings.EqualFold(strings.TrimSpace(environ("OTEL_LOGS_EXPORTER")), "none")
 }
 
 func tracesReceiver(get func(string) string) (protocol, address string) {
@@ -120,11 +127,18 @@ func plainURL(endpoint, protocol, path string) string {
 			plain.Path = strings.TrimSuffix(parsed.Path, "/") + path
 		}
 	}
+	// The service refuses a Hello with another address, and with it the session.
 	text := plain.String()
-	if len(text) > wire.MaxURL {
+	if len(text) > wire.MaxURL || !isPort(plain.Port()) || strings.ContainsFunc(text, isUnsafe) {
 		return ""
 	}
 	return text
+}
+
+// isPort reports whether a text is a port that a receiver can have; empty for the usual one.
+func isPort(text string) bool {
+	number, err := strconv.ParseUint(text, 10, 16)
+	return text == "" || err == nil && number > 0
 }
 
 // traceURL returns the address of a trace, by the variable of this process, else as the service told

@@ -29,6 +29,9 @@ func TestTheReceiverOfThisProcessFollowsFromItsEnvironment(t *testing.T) {
 		{endpoint + "=http://c:4318 OTEL_EXPORTER_OTLP_PROTOCOL=carrier-pigeon", "", "", ""},
 		{endpoint + "=ftp://c:4318", "", "", ""},
 		{endpoint + "=http://", "", "", ""},
+		{endpoint + "=http://c:0", "", "", ""},
+		{endpoint + "=http://c:65536", "", "", ""},
+		{endpoint + "=http://c:x", "", "", ""},
 		{endpoint + "=http://c/" + strings.Repeat("a", 1024), "", "", ""},
 	} {
 		environ := map[string]string{}
@@ -40,6 +43,23 @@ func TestTheReceiverOfThisProcessFollowsFromItsEnvironment(t *testing.T) {
 		if (found == nil) != (test.protocol == "") || found.GetProtocol() != test.protocol ||
 			found.GetTracesUrl() != test.traces || found.GetLogsUrl() != test.logs {
 			t.Errorf("%s: %v", test.environ, found)
+		}
+	}
+}
+
+func TestTheServiceExportsLogsUnlessTheEnvironmentSaysNo(t *testing.T) {
+	for variable, want := range map[string]bool{
+		"": true, "OTEL_LOGS_EXPORTER=otlp": true, "OTEL_LOGS_EXPORTER=None": false, "OTEL_SDK_DISABLED=true": false, "OTEL_SDK_DISABLED=false": true,
+	} {
+		name, value, _ := strings.Cut(variable, "=")
+		environ := func(asked string) string {
+			if asked == name {
+				return value
+			}
+			return ""
+		}
+		if found := wantsLogs(environ); found != want {
+			t.Errorf("%s: %v", variable, found)
 		}
 	}
 }

@@ -15,7 +15,7 @@ import { type Command, type Hello, HelloSchema } from "./gen/flowspan/v1/report_
 import { ReportService } from "./gen/flowspan/v1/report_service_pb.js";
 import { SystemService } from "./gen/flowspan/v1/system_service_pb.js";
 import { type Verdict, VerdictKind } from "./gen/flowspan/v1/verdict_pb.js";
-import { otlpTargetOf } from "./reporter/otlp_target.js";
+import { otlpTargetOf, wantsLogs } from "./reporter/otlp_target.js";
 import { Reporter } from "./reporter/reporter.js";
 import { resourceOf } from "./reporter/resource.js";
 import { incomingFromEnviron, parseRunContext } from "./runs/carriers.js";
@@ -362,7 +362,7 @@ export class Client extends Reader implements AsyncDisposable {
         processId: process.pid,
       }),
       spansByService: !tracer.hasSdk,
-      logsByService: !tracer.hasSdk,
+      logsByService: !tracer.hasSdk && wantsLogs(environ),
       ...(otlpTarget === undefined ? {} : { otlpTarget }),
     });
   }

@@ -3,6 +3,7 @@
 const GRPC = "grpc";
 const HTTP = "http/protobuf";
 const MAX_URL_LENGTH = 1024;
+const VISIBLE = /^[!-~]+$/;
 const DEFAULT_ENDPOINTS: Readonly<Record<string, string>> = {
   [GRPC]: "http://localhost:4317",
   [HTTP]: "http://localhost:4318",
@@ -41,6 +42,12 @@ export function otlpTargetOf(
     // A target has one protocol.
     logsUrl: logs?.protocol === protocol ? logs.url : "",
   };
+}
+
+/** Return whether the environment lets the service export the logs of runs over OTLP. */
+export function wantsLogs(environ: Readonly<Record<string, string | undefined>>): boolean {
+  const isOff = environ.OTEL_SDK_DISABLED?.trim().toLowerCase() === "true";
+  return !isOff && environ.OTEL_LOGS_EXPORTER?.trim().toLowerCase() !== "none";
 }
 
 function hasSpans(get: Get): boolean {
@@ -97,5 +104,7 @@ function plainUrl(text: string, protocol: string, path: string): string | undefi
   let plain = `${url.protocol}//${host}`;
   if (protocol === HTTP)
     plain += path === "" ? url.pathname : url.pathname.replace(/\/$/, "") + path;
-  return plain.length <= MAX_URL_LENGTH ? plain : undefined;
+  // The service refuses a Hello with another address, and with it the session.
+  const isUsable = url.port !== "0" && VISIBLE.test(plain) && plain.length <= MAX_URL_LENGTH;
+  return isUsable ? plain : undefined;
 }

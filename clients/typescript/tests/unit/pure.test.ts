@@ -13,7 +13,7 @@ import { delay, Wakeup } from "../../src/core/waiting.js";
 import { FlowspanError, flowspanErrorOf, lostCallOf } from "../../src/errors.js";
 import { StateType } from "../../src/gen/flowspan/v1/state_pb.js";
 import { Backoff } from "../../src/reporter/backoff.js";
-import { otlpTargetOf } from "../../src/reporter/otlp_target.js";
+import { otlpTargetOf, wantsLogs } from "../../src/reporter/otlp_target.js";
 import { resourceOf } from "../../src/reporter/resource.js";
 import {
   formatRunContext,
@@ -290,10 +290,21 @@ describe("the receiver of this process", () => {
     { [endpoint]: "http://c:4318", OTEL_EXPORTER_OTLP_PROTOCOL: "carrier-pigeon" },
     { [endpoint]: "ftp://c:4318" },
     { [endpoint]: "http://" },
+    { [endpoint]: "http://c:0" },
+    { [endpoint]: "http://c:65536" },
+    { [endpoint]: "http://c\t:4318" },
+    { [endpoint]: "http://c\u200b:4318" },
     { [endpoint]: `http://c/${"a".repeat(1024)}` },
   ])("is not told: %j", (environ) => {
     expect(otlpTargetOf(environ)).toBeUndefined();
   });
+});
+
+test("the service exports logs unless the environment says no", () => {
+  expect(wantsLogs({})).toBe(true);
+  expect(wantsLogs({ OTEL_LOGS_EXPORTER: "otlp", OTEL_SDK_DISABLED: "false" })).toBe(true);
+  expect(wantsLogs({ OTEL_LOGS_EXPORTER: "None" })).toBe(false);
+  expect(wantsLogs({ OTEL_SDK_DISABLED: "true" })).toBe(false);
 });
 
 test.each([

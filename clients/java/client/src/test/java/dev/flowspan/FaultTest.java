@@ -326,10 +326,7 @@ class FaultTest {
       finished = exporter.getFinishedSpanItems();
     }
     SpanData reduce =
-        finished.stream()
-            .filter(span -> span.getName().equals("reduce"))
-            .findFirst()
-            .orElseThrow();
+        finished.stream().filter(span -> span.getName().equals("reduce")).findFirst().orElseThrow();
     Map<String, Long> counts = new HashMap<>();
     for (LinkData link : reduce.getLinks()) {
       counts.put(

@@ -40,7 +40,6 @@ public final class Core implements Reporter.Listener {
   /** The address of a trace with a place for its id; empty if none is configured. */
   final String tracePage;
 
-
   private final Map<String, RunScope> open = new ConcurrentHashMap<>();
   private final RunContext inherited;
   private final AtomicBoolean closed = new AtomicBoolean();

@@ -39,7 +39,8 @@ final class OtelTracing implements Tracing {
   private static final AttributeKey<Boolean> CANCELLED =
       AttributeKey.booleanKey("flowspan.cancelled");
   private static final AttributeKey<String> ERROR_TYPE = AttributeKey.stringKey("error.type");
-  private static final AttributeKey<String> FLOW_NAME = AttributeKey.stringKey("flowspan.flow.name");
+  private static final AttributeKey<String> FLOW_NAME =
+      AttributeKey.stringKey("flowspan.flow.name");
   private static final AttributeKey<String> FLOW_RUN_ID =
       AttributeKey.stringKey("flowspan.flow_run.id");
   private static final AttributeKey<String> ROOT_RUN_ID =
@@ -125,8 +126,7 @@ final class OtelTracing implements Tracing {
     scope.options.inputs().forEach((parameter, ids) -> link(builder, parameter, ids));
     String parentSpanId = Span.fromContext(context).getSpanContext().getSpanId();
     boolean hasParent = Span.fromContext(context).getSpanContext().isValid();
-    return new OtelSpan(
-        tracer, builder.startSpan(), context, scope, hasParent ? parentSpanId : "");
+    return new OtelSpan(tracer, builder.startSpan(), context, scope, hasParent ? parentSpanId : "");
   }
 
   /** Links to inputs that are still open in this process; others have a span that is unknown. */

@@ -12,6 +12,7 @@ final class OtlpTargets {
   private static final String GRPC = "grpc";
   private static final String HTTP = "http/protobuf";
   private static final int MAX_URL_LENGTH = 1024;
+  private static final int MAX_PORT = 65_535;
 
   private final Map<String, String> environ;
 
@@ -28,6 +29,13 @@ final class OtlpTargets {
    */
   static Optional<OtlpTarget> of(Map<String, String> environ) {
     return new OtlpTargets(environ).target();
+  }
+
+  /** Returns true if the environment lets the service export the logs of runs over OTLP. */
+  static boolean wantsLogs(Map<String, String> environ) {
+    OtlpTargets targets = new OtlpTargets(environ);
+    return !targets.get("OTEL_SDK_DISABLED").equalsIgnoreCase("true")
+        && !targets.get("OTEL_LOGS_EXPORTER").equalsIgnoreCase("none");
   }
 
   private Optional<OtlpTarget> target() {
@@ -103,7 +111,8 @@ final class OtlpTargets {
     } catch (URISyntaxException malformed) {
       return Optional.empty();
     }
-    String scheme = uri.getScheme() == null ? "" : uri.getScheme().toLowerCase(java.util.Locale.ROOT);
+    String scheme =
+        uri.getScheme() == null ? "" : uri.getScheme().toLowerCase(java.util.Locale.ROOT);
     boolean isHttp = scheme.equals("http") || scheme.equals("https");
     if (protocol.isEmpty() || !isHttp || uri.getHost() == null) {
       return Optional.empty();
@@ -114,7 +123,13 @@ final class OtlpTargets {
       String base = uri.getRawPath();
       plain += path.isEmpty() ? base : base.replaceAll("/$", "") + path;
     }
-    return plain.length() <= MAX_URL_LENGTH ? Optional.of(plain) : Optional.empty();
+    // The service refuses a Hello with another address, and with it the session.
+    boolean isUsable =
+        uri.getPort() != 0
+            && uri.getPort() <= MAX_PORT
+            && plain.length() <= MAX_URL_LENGTH
+            && plain.matches("[!-~]+");
+    return isUsable ? Optional.of(plain) : Optional.empty();
   }
 
   private String value(String signal, String name) {

@@ -53,7 +53,7 @@ final class Session {
         .setAckedSequence(ackedSequence)
         .putAllResource(resource(environ))
         .setSpansByService(spansByService)
-        .setLogsByService(spansByService)
+        .setLogsByService(spansByService && OtlpTargets.wantsLogs(environ))
         .build();
   }
 

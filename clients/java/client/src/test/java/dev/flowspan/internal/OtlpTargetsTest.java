@@ -1,6 +1,8 @@
 package dev.flowspan.internal;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.flowspan.v1.OtlpTarget;
 import java.util.HashMap;
@@ -45,11 +47,7 @@ class OtlpTargetsTest {
   void theReceiverFollowsFromTheEnvironment(
       String text, String protocol, String traces, String logs) {
     OtlpTarget expected =
-        OtlpTarget.newBuilder()
-            .setProtocol(protocol)
-            .setTracesUrl(traces)
-            .setLogsUrl(logs)
-            .build();
+        OtlpTarget.newBuilder().setProtocol(protocol).setTracesUrl(traces).setLogsUrl(logs).build();
     assertEquals(Optional.of(expected), OtlpTargets.of(environ(text)));
   }
 
@@ -64,9 +62,21 @@ class OtlpTargetsTest {
         "ENDPOINT@ftp://c:4318",
         "ENDPOINT@http://",
         "ENDPOINT@http://[c:4318",
+        "ENDPOINT@http://c:0",
+        "ENDPOINT@http://c:65536",
+        "ENDPOINT@http://c:x",
+        "ENDPOINT@http://c/\u200b",
       })
   void withoutAReceiverNoneIsTold(String text) {
     assertEquals(Optional.empty(), OtlpTargets.of(environ(text)));
+  }
+
+  @Test
+  void theServiceExportsLogsUnlessTheEnvironmentSaysNo() {
+    assertTrue(OtlpTargets.wantsLogs(Map.of()));
+    assertTrue(OtlpTargets.wantsLogs(Map.of("OTEL_LOGS_EXPORTER", "otlp")));
+    assertFalse(OtlpTargets.wantsLogs(Map.of("OTEL_LOGS_EXPORTER", "None")));
+    assertFalse(OtlpTargets.wantsLogs(Map.of("OTEL_SDK_DISABLED", "true")));
   }
 
   @Test
