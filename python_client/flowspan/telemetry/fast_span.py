@@ -9,6 +9,7 @@ Data that user code puts on a fast span passes the SDK's own checks and limits.
 
 from __future__ import annotations
 
+import os
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -42,6 +43,15 @@ T = TypeVar("T")
 
 _evicting = Lock()
 """Held while an event or link is evicted, which is rare."""
+
+
+def _renew_lock() -> None:
+    """Replace the lock in a forked child: a thread that the child does not have may hold it."""
+    global _evicting  # noqa: PLW0603 - one per process
+    _evicting = Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 class OwnEvent(Event):

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanContext, StatusCode
+from opentelemetry.trace import SpanContext
 
 from flowspan.core import waits
-from flowspan.core.failures import error_type, summary
 from flowspan.core.states import CANCELLED, COMPLETED
 from flowspan.core.trace_ids import attempt_span_id
 from flowspan.telemetry import attributes as names
 from flowspan.telemetry.fast_span import FastRunSpan, FastSpan
 from flowspan.telemetry.fast_tracer import SPAN_KEY, FastTracer
+from flowspan.telemetry.own_data import add_named_event, put, put_event, set_error
 from flowspan.telemetry.pending import show_later
 from flowspan.telemetry.propagation import (
     context_below,
@@ -317,7 +317,7 @@ class RunSpan:
         """Record a noticeable wait before an attempt."""
         if self._attempt == 1:
             waited = {names.WAITED: (end_ns - begin_ns) / 1e9}
-            _put_event(self._span, names.RUNNING_EVENT, waited, end_ns)
+            put_event(self._span, names.RUNNING_EVENT, waited, end_ns)
         if self._waits is not None:
             self._show_waits(begin_ns, end_ns)
             self._waits = None
@@ -348,7 +348,7 @@ class RunSpan:
         if self._current is not self._span:
             self._current.end(time_ns)
         if number > 1:
-            _put_event(self._span, names.RETRYING_EVENT, {names.ATTEMPT: number}, time_ns)
+            put_event(self._span, names.RETRYING_EVENT, {names.ATTEMPT: number}, time_ns)
         self._current = self._start_attempt(number, time_ns)
 
     def _stop(self, time_ns: int) -> None:
@@ -368,7 +368,7 @@ class RunSpan:
         self._stop(time_ns)
         self._current = self._span
         event = self._exception_event(span, error, time_ns, is_handled=True)
-        _set_error(span, "Failed", message, error, event, time_ns)
+        set_error(span, "Failed", message, error, event, time_ns)
         span.end(time_ns)
 
     @never_fails
@@ -390,12 +390,12 @@ class RunSpan:
     @never_fails
     def mapped(self, index: int) -> None:
         """Record the index of the run in a mapped call."""
-        _put(self._span, {names.MAP_INDEX: index})
+        put(self._span, {names.MAP_INDEX: index})
 
     @never_fails
     def awaiting_retry(self, delay_s: float, time_ns: int) -> None:
         """Record the wait before the next attempt."""
-        _put_event(
+        put_event(
             self._span,
             names.AWAITING_RETRY_EVENT,
             {names.DELAY: delay_s, names.ATTEMPT: self._attempt + 1},
@@ -409,7 +409,7 @@ class RunSpan:
         said = {names.ARTIFACT_ID: artifact_id, names.ARTIFACT_TYPE: kind}
         if key:
             said[names.ARTIFACT_KEY] = key
-        _put_event(self._current, names.ARTIFACT_EVENT, said, time_ns)
+        put_event(self._current, names.ARTIFACT_EVENT, said, time_ns)
 
     def enter(self) -> Token[Context]:
         """Make the span the current one."""
@@ -508,14 +508,14 @@ class RunSpan:
             span.absorb(current)  # type: ignore[attr-defined] # both are fast spans
             spans = (span,)
         if state_type == _COMPLETED and state_name in names.NAMED_COMPLETIONS:
-            _add_named_event(span, state_name, message, time_ns)
+            add_named_event(span, state_name, message, time_ns)
         if state_type == _CANCELLED:
-            _put(span, {names.CANCELLED: True})
+            put(span, {names.CANCELLED: True})
         is_failed = state_type != _COMPLETED and state_type != _CANCELLED
         event = self._exception_event(spans[0], error, time_ns) if is_failed else None
         for each in spans:
             if is_failed:
-                _set_error(each, state_name, message, error, event, time_ns)
+                set_error(each, state_name, message, error, event, time_ns)
             each.end(time_ns)
 
     def _exception_event(
@@ -542,12 +542,12 @@ class RunSpan:
         """Record the rollback of the run, in a child span."""
         # The run's span has ended, so nothing can be added to it.
         span = self._start_child("rollback", time_ns, {names.STATE_NAME: "RolledBack"})
-        _add_named_event(span, "RolledBack", message, time_ns)
+        add_named_event(span, "RolledBack", message, time_ns)
         span.end(time_ns + _MOMENT_NS)
 
     def put(self, attributes: Mapping[str, Any]) -> None:
         """Set attributes of flowspan's own on the span of the run."""
-        _put(self._span, attributes)
+        put(self._span, attributes)
 
     def _start_attempt(self, number: int, start_ns: int) -> Span:
         span_id = attempt_span_id(self._record.id, number)
@@ -586,48 +586,3 @@ def _bare_context(span: Any) -> SpanContext:
     """Return the context of a span; of a fast span, without the run context, which costs time."""
     context: SpanContext = span.context if isinstance(span, FastSpan) else span.get_span_context()
     return context
-
-
-def _put(span: Any, attributes: Mapping[str, Any]) -> None:
-    """Set attributes of flowspan's own, which a fast span takes without a check."""
-    getattr(span, "put", span.set_attributes)(attributes)
-
-
-def _put_event(span: Any, name: str, attributes: dict[str, Any] | None, time_ns: int) -> None:
-    """Add an event of flowspan's own, which user code cannot push out of a fast span."""
-    getattr(span, "put_event", span.add_event)(name, attributes, time_ns)
-
-
-def _add_named_event(span: Span, state_name: str, message: str, time_ns: int) -> None:
-    attributes = {names.STATE_MESSAGE: message} if message else None
-    _put_event(span, names.NAMED_COMPLETIONS[state_name], attributes, time_ns)
-
-
-def _set_error(
-    span: Span,
-    state_name: str,
-    message: str,
-    error: BaseException | None,
-    event: dict[str, Any] | None,
-    time_ns: int,
-) -> None:
-    """Mark a span as failed.
-
-    Args:
-        span: The span.
-        state_name: The name of the state that the run entered.
-        message: The message of the state.
-        error: The exception; None for a failure without one.
-        event: The attributes of the event of the exception; None for no event.
-        time_ns: The time of the event.
-    """
-    if not span.is_recording():
-        return
-    if error is None:
-        _put(span, {names.ERROR_TYPE: state_name})
-        span.set_status(StatusCode.ERROR, message or state_name)
-        return
-    if event is not None:
-        _put_event(span, names.EXCEPTION_EVENT, event, time_ns)
-    _put(span, {names.ERROR_TYPE: error_type(error)})
-    span.set_status(StatusCode.ERROR, message or summary(error))

@@ -45,6 +45,7 @@ class Spans:
             span
             for span in self._exporter.get_finished_spans()
             if span.attributes.get("flowspan.run.name") == run_name
+            and "flowspan.span.pending" not in span.attributes  # a flow on a busy machine
         ]
         return found
 
