@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import urllib.request
+from http.client import HTTPException
 from typing import Any
+from urllib.error import HTTPError
 
 import structlog
 
@@ -31,7 +33,11 @@ class HttpSender:
         try:
             with self._opener.open(request, timeout=self._timeout_s) as answer:
                 answer.read()
-        except (OSError, ValueError) as error:  # URLError is an OSError
+        except HTTPError as error:
+            error.close()
+            log.debug("otlp_request_failed", status=error.code)
+            return False
+        except (OSError, HTTPException, ValueError) as error:  # URLError is an OSError
             log.debug("otlp_request_failed", error=str(error))
             return False
         return True

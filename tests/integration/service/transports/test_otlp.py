@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -96,3 +97,21 @@ def test_a_redirect_is_not_followed(over_http: HttpOtlpReceiver) -> None:
         server.shutdown()
         thread.join()
     assert over_http.names == []
+
+
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\n"])
+def test_a_server_that_speaks_no_http(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        sender = span_sender(OTLP_HTTP, f"http://127.0.0.1:{server.getsockname()[1]}/v1/traces")
+        accepted = sender.send(ONE_SPAN)
+        thread.join()
+    assert accepted is answer.startswith(b"HTTP"), "a status line is an answer"
