@@ -393,6 +393,18 @@ EVERYWHERE = """
         set_logger_provider(provider)
         logging.basicConfig(level="INFO", handlers=[LoggingHandler()])
 
+        # As OpenTelemetry's instrumentation of logging does.
+        from opentelemetry import trace
+
+        made_by = logging.getLogRecordFactory()
+
+        def factory(*args, **kwargs):
+            record = made_by(*args, **kwargs)
+            record.otelSpanID = f"{trace.get_current_span().get_span_context().span_id:016x}"
+            return record
+
+        logging.setLogRecordFactory(factory)
+
     from flowspan import flow, get_run_logger, task
 
     log = logging.getLogger("mine")
@@ -467,6 +479,7 @@ def test_every_line_has_the_span_of_its_run(
     for log in receiver.logs:
         assert log.trace_id == trace_id
         assert runs[log.span_id] == log.run_id
+        assert log.attributes.get("otelSpanID") == (log.span_id if is_own else None)
         found.append((names[log.run_id], log.body.rpartition(":")[2] if is_own else log.body))
     counts = {
         ("fails", "hook"): 2,

@@ -7,7 +7,7 @@ as well.
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from flowspan.core.run import current_run
@@ -23,8 +23,10 @@ from flowspan.logging.record_facts import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from flowspan.core.run import Run
+    from flowspan.core.span import RunSpan
 
 
 class _LoggerOfRuns(logging.Logger):
@@ -48,7 +50,11 @@ class _LoggerOfRuns(logging.Logger):
         if extra is not None and FACTS in extra:
             extra = dict(extra)
             facts = cast("Facts", extra.pop(FACTS))
-        record = super().makeRecord(name, level, fn, lno, msg, args, exc_info, func, extra, sinfo)
+        # A factory of records may read the current span, as OpenTelemetry's instrumentation does.
+        with _in_span_of(facts):
+            record = super().makeRecord(
+                name, level, fn, lno, msg, args, exc_info, func, extra, sinfo
+            )
         if facts is not None and facts.run is not None:
             vars(record).update(names_of(facts.run))
             set_facts(record, facts)
@@ -56,26 +62,41 @@ class _LoggerOfRuns(logging.Logger):
 
     def handle(self, record: logging.LogRecord) -> None:
         """Pass a record to the handlers, in the span of its run."""
-        facts = facts_of(record) or AMBIENT
-        run = facts.run
-        if run is None or run.span is None or (_is_current(run) and not facts.is_note):
+        with _in_span_of(facts_of(record)):
             super().handle(record)
-            return
-        span = run.span
-        token = span.enter()
-        try:
-            super().handle(record)
-        finally:
-            span.leave(token)
 
     def getChild(self, suffix: str) -> _LoggerOfRuns:  # noqa: N802 - as in logging
         """Return the logger with a longer name, which is a logger of runs as well."""
         return _of_runs(super().getChild(suffix))
 
 
-def _is_current(run: Run) -> bool:
+class _InSpan:
+    """A block in which a span is current."""
+
+    __slots__ = ("_span", "_token")
+
+    def __init__(self, span: RunSpan) -> None:
+        self._span = span
+
+    def __enter__(self) -> None:
+        self._token = self._span.enter()
+
+    def __exit__(self, *_: object) -> None:
+        self._span.leave(self._token)
+
+
+_AS_IT_IS = nullcontext()
+
+
+def _in_span_of(facts: Facts | None) -> AbstractContextManager[None]:
+    """Return a block with the span of the run, unless the code of the run is current anyway."""
+    run = None if facts is None else facts.run
+    if facts is None or run is None or run.span is None:
+        return _AS_IT_IS
     current = current_run.get()
-    return current is not None and current.original is run.original
+    if not facts.is_note and current is not None and current.original is run.original:
+        return _AS_IT_IS
+    return _InSpan(run.span)
 
 
 def _of_runs(logger: logging.Logger) -> _LoggerOfRuns:

@@ -151,7 +151,7 @@ class ExportQueue(Generic[T]):
         self._prepare()
 
     def put(self, item: T, size: int) -> None:
-        """Queue an item of about this size in bytes, or drop it if the queue is full."""
+        """Queue an item of at most this size in bytes, or drop it if the queue is full."""
         waiting = len(self._queue)
         is_full = waiting >= self._limits.queue_items or self._bytes >= _MAX_QUEUE_BYTES
         if is_full or self._closing:
@@ -259,8 +259,11 @@ class ExportQueue(Generic[T]):
         items: list[T] = []
         waiters: list[threading.Event] = []
         size = 0
-        while self._queue and len(items) < self._limits.batch_items and size < MAX_REQUEST_BYTES:
-            entry = self._queue.popleft()
+        while self._queue and len(items) < self._limits.batch_items:
+            entry = self._queue[0]
+            if isinstance(entry, tuple) and items and size + entry[1] > MAX_REQUEST_BYTES:
+                break
+            self._queue.popleft()  # only this thread takes items
             if isinstance(entry, threading.Event):
                 waiters.append(entry)
                 continue

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _OTEL_NAMES = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 """The levels to which OpenTelemetry gives other names than Python."""
 _FATAL_4 = 24
+_INT_LIMIT = 1 << 63
 
 
 @lru_cache(64)
@@ -102,7 +103,10 @@ def _set(target: Any, value: Any) -> None:
     elif isinstance(value, str):
         target.string_value = _clean(value)
     elif isinstance(value, int):
-        target.int_value = value
+        if -_INT_LIMIT <= value < _INT_LIMIT:
+            target.int_value = value
+        else:
+            target.string_value = hex(value)
     elif isinstance(value, float):
         target.double_value = value
     elif isinstance(value, (list, tuple)):

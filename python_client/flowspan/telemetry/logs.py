@@ -23,6 +23,7 @@ import sys
 import threading
 import weakref
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowspan import clock
@@ -44,6 +45,20 @@ _MAX_TEXT_BYTES = 1_000_000
 _MAX_WAITING = 1_000
 """Maximum number of lines that wait for the service's answer."""
 _BYTES_WITHOUT_TEXT = 500
+_BYTES_OF_ATTRIBUTE = 32
+_MAX_EXTRA = 64
+_MAX_EXTRA_BYTES = 16_000
+_PLAIN = (str, int, float, bool)
+_KNOWN = frozenset(
+    {
+        *vars(logging.LogRecord("", 0, "", 0, "", (), None)),
+        *("message", "asctime", "taskName"),
+        # Of flowspan itself, for formatters; the attributes name the same.
+        *("run_id", "run_name", "flow_run_id", "flow_run_name", "flow_name"),
+        *("task_run_id", "task_run_name", "task_name"),
+    }
+)
+"""Attributes of records that are no `extra` of the caller."""
 
 _current: weakref.ref[LogExport] | None = None
 """The export of this process."""
@@ -211,7 +226,7 @@ class LogExport:
         if isinstance(target, str):
             return _write_line
         queue = self._queue = _queue_to(target, self._environ, self._resource)
-        return lambda line: queue.put(line, len(line.text) + _BYTES_WITHOUT_TEXT)
+        return lambda line: queue.put(line, _size_of(line))
 
     def _target(self) -> Target | str | None:
         """Return the receiver, _CONSOLE or _NONE; None if it is unknown yet."""
@@ -276,8 +291,12 @@ def has_logger_provider() -> bool:
 def _with_record(
     attributes: Mapping[str, Any], text: str, record: logging.LogRecord
 ) -> tuple[dict[str, Any], str]:
-    """Add the place of the call and the exception of a record to the attributes of its line."""
+    """Add to the attributes of a line the caller's `extra`, the place, and the exception.
+
+    Values of other types than texts and numbers are left out: their methods are user code.
+    """
     found = {
+        **_extra_of(record),
         **attributes,
         "code.function.name": record.funcName,
         "code.file.path": record.pathname,
@@ -291,6 +310,29 @@ def _with_record(
     found.update(exception_attributes(error))
     message = vars(record).get("message")  # without the traceback that the formatter appends
     return found, message if type(message) is str and message else text
+
+
+def _extra_of(record: logging.LogRecord) -> dict[str, Any]:
+    extra = {
+        key: value if type(value) is not str else shorten(value, _MAX_EXTRA_BYTES)
+        for key, value in vars(record).items()
+        if key not in _KNOWN and type(value) in _PLAIN and type(key) is str
+    }
+    return extra if len(extra) <= _MAX_EXTRA else dict(islice(extra.items(), _MAX_EXTRA))
+
+
+def _size_of(line: LogLine) -> int:
+    """Return a number of bytes that the encoded line does not exceed."""
+    size = _BYTES_WITHOUT_TEXT + _bytes_of(line.text)
+    for key, value in line.attributes.items():
+        size += _BYTES_OF_ATTRIBUTE + _bytes_of(key)
+        if type(value) is str:
+            size += _bytes_of(value)
+    return size
+
+
+def _bytes_of(text: str) -> int:
+    return len(text) if text.isascii() else 4 * len(text)
 
 
 def _flags(traceparent: str) -> int:

@@ -123,9 +123,9 @@ def test_requests_are_bounded_by_number_and_size(
     assert queue.flush(WAIT_S)
     assert [len(request) for request in transport.requests] == [2, 1]
     monkeypatch.setattr(export_queue, "MAX_REQUEST_BYTES", 5)
-    put(queue, "12345", "6")
+    put(queue, "1234567", "12", "345", "6")
     assert queue.flush(WAIT_S)
-    assert transport.requests[2:] == [["12345"], ["6"]]
+    assert transport.requests[2:] == [["1234567"], ["12", "345"], ["6"]]
 
 
 def test_a_retryable_failure_is_retried_and_logged_once(

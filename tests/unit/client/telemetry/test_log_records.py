@@ -64,6 +64,26 @@ def test_a_line_has_all_fields_of_the_data_model() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ((1 << 63) - 1, AnyValue(int_value=(1 << 63) - 1)),
+        (-(1 << 63), AnyValue(int_value=-(1 << 63))),
+        (1 << 63, AnyValue(string_value="0x8000000000000000")),
+        (1 << 100_000, AnyValue(string_value=hex(1 << 100_000))),
+        (float("nan"), None),
+        ("", AnyValue(string_value="")),
+    ],
+    ids=["largest", "smallest", "too large", "huge", "not a number", "empty"],
+)
+def test_any_number_can_be_an_attribute(value: Any, expected: AnyValue | None) -> None:
+    request = encoded(line(attributes={"a": value}))
+    [pair] = request.resource_logs[0].scope_logs[0].log_records[0].attributes
+    assert pair.value.WhichOneof("value") is not None
+    if expected is not None:
+        assert pair.value == expected
+
+
 def test_each_logger_is_a_scope() -> None:
     request = encoded(line(), line(logger="other"), line(text="again"))
     scopes = {s.scope.name: len(s.log_records) for s in request.resource_logs[0].scope_logs}

@@ -11,6 +11,7 @@ import pytest
 from tests.unit.client.telemetry.test_log_records import line
 
 from flowspan.telemetry import logs as logs_module
+from flowspan.telemetry.log_records import LogEncoder
 from flowspan.telemetry.logs import LogExport
 
 OTLP = {"OTEL_LOGS_EXPORTER": "otlp"}
@@ -180,6 +181,46 @@ def test_a_record_adds_its_place_and_its_exception(queues: list[Queue]) -> None:
     assert attributes["code.line.number"] == 12
     assert attributes["exception.type"] == "ValueError"
     assert attributes["exception.message"] == "no"
+
+
+def test_a_record_adds_the_plain_values_of_its_extra() -> None:
+    class Hostile:
+        def __getattribute__(self, name: str) -> Any:
+            raise AssertionError(name)
+
+    record = logging.LogRecord("n", 20, "/a/b.py", 12, "m", (), None, "f")
+    vars(record).update(
+        {
+            "order": 5,
+            "customer": "größer",
+            "long": "x" * 100_000,
+            "share": 0.5,
+            "is_new": True,
+            "hostile": Hostile(),
+            "nothing": None,
+            "flow_run_id": "named already",
+            "flowspan.run.id": "another",
+        }
+    )
+    attributes, _ = logs_module._with_record({"flowspan.run.id": "r"}, "m", record)
+    assert len(attributes.pop("long").encode()) <= logs_module._MAX_EXTRA_BYTES
+    assert attributes == {
+        "order": 5,
+        "customer": "größer",
+        "share": 0.5,
+        "is_new": True,
+        "flowspan.run.id": "r",
+        "code.function.name": "f",
+        "code.file.path": "/a/b.py",
+        "code.line.number": 12,
+    }
+
+
+@pytest.mark.parametrize("text", ["", "a" * 100_000, "größer" * 10_000, "🙂" * 10_000])
+def test_a_line_is_at_most_as_large_as_it_is_counted(text: str) -> None:
+    made = line(text=text, logger="l" * 100, attributes={"a" * 50: text, "b": 1, "c": 0.5})
+    size = len(LogEncoder(dict).request([made]))
+    assert size <= logs_module._size_of(made)
 
 
 def test_the_resource_is_that_of_the_environment_or_the_provider() -> None:
