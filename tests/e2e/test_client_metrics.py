@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -185,6 +186,39 @@ def test_a_forked_child_exports_its_own_counts(
         assert counts == [1, 1], errors
         ids = {each.resource["service.instance.id"] for each in receiver.exports}
         assert len(ids) == 2
+
+
+SLEEPS = """
+    import time
+    from flowspan import flow
+
+    @flow
+    def etl():
+        print("sleeping")
+        time.sleep(600)
+
+    etl()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_run_that_a_signal_ends_is_exported(
+    service: ServiceProcess, flowspan_home: Path, number: signal.Signals
+) -> None:
+    with MetricsReceiver() as receiver:
+        env = {
+            "OTEL_METRICS_EXPORTER": "otlp",
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": receiver.endpoint,
+        }
+        with FlowProcess(
+            SLEEPS, home=flowspan_home, address=service.address, env=env | SELDOM
+        ) as process:
+            process.wait_for_line("sleeping")
+            process.send_signal(number)
+            process.finish(expected_code=-number)
+        (export,) = receiver.exports
+        ended = "flowspan.client.runs.ended"
+        assert export.value(ended, kind="flow", state="CRASHED") == 1
 
 
 POOL = """

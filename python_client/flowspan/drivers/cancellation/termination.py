@@ -77,9 +77,11 @@ def end_with_process(stop: Callable[[], object] | None) -> None:
         _signal.signal(_SIGTERM, _DEFAULT)
     _heard.set()
     if _has_come:
-        from flowspan.reporter import get_reporter  # noqa: PLC0415 - not needed to define flows
+        # Not needed to define flows.
+        from flowspan.reporter import get_reporter, process_tally  # noqa: PLC0415
 
         get_reporter().close()
+        process_tally.close()
         os.kill(os.getpid(), _SIGTERM)
         raise SystemExit(128 + _SIGTERM)  # PID 1 of a container survives the signal
 
