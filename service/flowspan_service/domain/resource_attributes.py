@@ -1,6 +1,6 @@
 """The attributes of a client's OpenTelemetry resource.
 
-In Hello they are texts. OpenTelemetry's conventions say which of them are numbers or lists: the same
+In Hello they are texts. OpenTelemetry's conventions say which of them are numbers or lists: a
 process must have the same resource in its own spans and in those that the service exports.
 """
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 ResourceValue: TypeAlias = "str | int | list[str]"
 
 _SDK = "telemetry.sdk."
+_MAX_DIGITS = 18
+"""An integer of so many digits fits into the 64 bits that OTLP has for it."""
 _INTEGERS = frozenset(
     {
         "faas.max_memory",
@@ -47,13 +49,11 @@ def resource_attributes(sent: Mapping[str, str]) -> dict[str, ResourceValue]:
     Args:
         sent: The attributes as in Hello.
     """
-    return {
-        key: _typed(key, value) for key, value in sent.items() if not key.startswith(_SDK)
-    }
+    return {key: _typed(key, value) for key, value in sent.items() if not key.startswith(_SDK)}
 
 
 def _typed(key: str, text: str) -> ResourceValue:
-    if key in _INTEGERS and text.isascii() and text.isdecimal():
+    if key in _INTEGERS and text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS:
         return int(text)
     if key in _LISTS:
         return _texts(text) or text
@@ -64,7 +64,7 @@ def _texts(text: str) -> list[str] | None:
     """Return a JSON list of texts; None if the text is something else."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     is_list = isinstance(value, list) and all(isinstance(each, str) for each in value)
     return value if is_list else None
