@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.support.flow_processes import FlowProcess, run_code
 from tests.support.otlp import ERROR, OtlpReceiver
 from tests.support.run_queries import flow_runs, task_runs
@@ -162,3 +164,88 @@ def test_a_flow_that_is_interrupted_has_its_span(
         assert span.attributes["error.type"] == "KeyboardInterrupt"
         assert span.status == ERROR
         assert not span.is_synthetic
+
+
+ENDED_BY_A_SIGNAL = {
+    "sync": """
+    from flowspan import flow, get_run_logger, task
+    from opentelemetry import trace
+    import time
+
+    @task
+    def sleeps():
+        with trace.get_tracer("library").start_as_current_span("query"):
+            print("sleeping", flush=True)
+            try:
+                time.sleep(600)
+            finally:
+                get_run_logger().warning("cleaning up")
+
+    @flow
+    def inner():
+        sleeps()
+
+    @flow
+    def outer():
+        inner()
+
+    outer()
+    """,
+    "async": """
+    import asyncio
+    from flowspan import flow, get_run_logger, task
+    from opentelemetry import trace
+
+    @task
+    async def sleeps():
+        with trace.get_tracer("library").start_as_current_span("query"):
+            print("sleeping", flush=True)
+            try:
+                await asyncio.sleep(600)
+            finally:
+                get_run_logger().warning("cleaning up")
+
+    @flow
+    async def inner():
+        await sleeps()
+
+    @flow
+    async def outer():
+        await inner()
+
+    asyncio.run(outer())
+    """,
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_a_process_that_a_signal_ends_exports_its_last_spans_and_logs(
+    service: ServiceProcess, flowspan_home: Path, way: str, number: signal.Signals
+) -> None:
+    with OtlpReceiver() as receiver:
+        env = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
+            "OTEL_LOGS_EXPORTER": "otlp",
+            # Nothing is exported before the end of the process, however long it takes.
+            "OTEL_BSP_SCHEDULE_DELAY": "600000",
+            "OTEL_BLRP_SCHEDULE_DELAY": "600000",
+        }
+        with FlowProcess(
+            ENDED_BY_A_SIGNAL[way], home=flowspan_home, address=service.address, env=env
+        ) as process:
+            process.wait_for_line("sleeping")
+            process.send_signal(number)
+            process.finish(expected_code=-number)
+        outer, inner, sleeps = (receiver.one(name) for name in ("outer", "inner", "sleeps"))
+        query = receiver.one("query")
+        assert [span.parent_id for span in (outer, inner, sleeps, query)] == [
+            "",
+            outer.span_id,
+            inner.span_id,
+            sleeps.span_id,
+        ]
+        states = {span.attributes["flowspan.state.type"] for span in (outer, inner, sleeps)}
+        assert states == {"CRASHED"}
+        (cleaning,) = [log for log in receiver.logs if log.body == "cleaning up"]
+        assert cleaning.span_id == query.span_id

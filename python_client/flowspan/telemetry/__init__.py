@@ -7,6 +7,7 @@ function here raises an `Exception`: a tracing failure never fails a flow.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from threading import Lock
@@ -37,7 +38,10 @@ _STANDARD = (
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
 )
 """The standard variables that ask for spans."""
+_FLUSHED = {"flowspan.telemetry.early", "flowspan.telemetry.logs"}
+"""The modules that may have something to export in a process without spans of runs."""
 
+_logger = logging.getLogger("flowspan.telemetry")
 _lock = Lock()
 _tracer: SpanTracer | None = None
 _final = False
@@ -262,6 +266,26 @@ def flush(timeout_s: float = 2.0) -> bool:
     deadline = clock.monotonic() + timeout_s
     is_done = _flush_spans(timeout_s)
     return _flush_logs(max(deadline - clock.monotonic(), 0.0)) and is_done
+
+
+def flush_at_end() -> None:
+    """Export the ended spans and the logs of runs before a signal ends the process.
+
+    Functions registered with `atexit` do not run then. This takes at most the time that is left for
+    the end of the process.
+    """
+    if _tracer is None and not _FLUSHED.intersection(sys.modules):
+        return
+    from flowspan.telemetry.export_queue import (  # noqa: PLC0415 - most processes end otherwise
+        begin_exit,
+        exit_time_left,
+    )
+
+    begin_exit()
+    try:
+        flush(exit_time_left())
+    except Exception:
+        _logger.debug("The last spans were not exported.", exc_info=True)
 
 
 def _flush_logs(timeout_s: float) -> bool:

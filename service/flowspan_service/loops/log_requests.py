@@ -12,6 +12,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceResponse,
 )
 
+from flowspan_service.domain.resource_attributes import resource_attributes
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
@@ -19,13 +21,12 @@ if TYPE_CHECKING:
     from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
     from flowspan_service.domain.logs import LogEntry
+    from flowspan_service.domain.resource_attributes import ResourceValue
     from flowspan_service.domain.runs import Run
     from flowspan_service.domain.sessions import SpanSource
 
 SERVICE_NAME = "service.name"
 DEFAULT_SERVICE_NAME = "flowspan"
-_INTEGERS = frozenset({"process.pid"})
-"""Attributes of resources that are integers. In Hello they are texts."""
 _LEVELS = {10: "DEBUG", 20: "INFO", 30: "WARN", 40: "ERROR", 50: "FATAL"}
 _FATAL_4 = 24
 _DEFAULT_LEVEL = 20
@@ -115,20 +116,16 @@ def _attributes(entry: LogEntry, run: Run | None, runs: Mapping[str, Run]) -> di
     return found
 
 
-def _resource(source: SpanSource | None) -> dict[str, str | int]:
+def _resource(source: SpanSource | None) -> dict[str, ResourceValue]:
     if source is None:
         return {SERVICE_NAME: DEFAULT_SERVICE_NAME}
-    found: dict[str, str | int] = {
-        key: int(value) if key in _INTEGERS and value.isdecimal() else value
-        for key, value in source.resource.items()
-        if not key.startswith("telemetry.sdk.")
-    }
+    found = resource_attributes(source.resource)
     found.setdefault(SERVICE_NAME, source.client_name or DEFAULT_SERVICE_NAME)
     return found
 
 
 def add_attribute(pairs: Any, key: str, value: Any) -> None:
-    """Add an attribute to a repeated KeyValue; others than texts and numbers become texts."""
+    """Add an attribute to a repeated KeyValue; unknown types become texts."""
     pair = pairs.add()
     pair.key = key
     if isinstance(value, bool):
@@ -137,5 +134,8 @@ def add_attribute(pairs: Any, key: str, value: Any) -> None:
         pair.value.int_value = value
     elif isinstance(value, float):
         pair.value.double_value = value
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            pair.value.array_value.values.add().string_value = str(each)
     else:
         pair.value.string_value = value if isinstance(value, str) else str(value)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 
+from flowspan_service.domain.resource_attributes import resource_attributes
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -42,7 +44,7 @@ def resource_of(run: Run, source: SpanSource | None, own: Resource) -> Resource:
     if source is None:
         return own
     if source.resource:
-        attributes = _without_sdk(source.resource)
+        attributes = resource_attributes(source.resource)
         attributes.setdefault(SERVICE_NAME, source.client_name or DEFAULT_SERVICE_NAME)
         return Resource(attributes)
     if source.client_name and run.trace is not None and run.trace.exported_by_service:

@@ -78,9 +78,11 @@ def end_with_process(stop: Callable[[], object] | None) -> None:
     _heard.set()
     if _has_come:
         # Not needed to define flows.
+        from flowspan import telemetry  # noqa: PLC0415
         from flowspan.reporter import get_reporter, process_tally  # noqa: PLC0415
 
         get_reporter().close()
+        telemetry.flush_at_end()
         process_tally.close()
         os.kill(os.getpid(), _SIGTERM)
         raise SystemExit(128 + _SIGTERM)  # PID 1 of a container survives the signal

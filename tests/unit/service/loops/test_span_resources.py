@@ -22,12 +22,17 @@ def test_the_clients_resource_without_its_sdk() -> None:
     sent = {
         "service.name": "etl",
         "host.name": "a",
+        "process.pid": "4711",
         "telemetry.sdk.name": "opentelemetry",
         "telemetry.sdk.language": "go",
         "telemetry.sdk.version": "1",
     }
     resource = resource_of(make_run(), SpanSource("flowspan-go", sent), OWN)
-    assert dict(resource.attributes) == {"service.name": "etl", "host.name": "a"}
+    assert dict(resource.attributes) == {
+        "service.name": "etl",
+        "host.name": "a",
+        "process.pid": 4711,
+    }
 
 
 def test_a_resource_without_a_name_gets_that_of_the_client() -> None:
