@@ -44,7 +44,10 @@ _NONE, _CONSOLE = "none", "console"
 _MAX_TEXT_BYTES = 1_000_000
 _MAX_WAITING = 1_000
 """Maximum number of lines that wait for the service's answer."""
-_BYTES_WITHOUT_TEXT = 500
+_BYTES_WITHOUT_TEXT = 2_000
+"""The names of a run, its flow and its logger have at most 256 bytes each."""
+_USUAL_ATTRIBUTES = 9
+"""The number of attributes of a line without `extra` and exception."""
 _BYTES_OF_ATTRIBUTE = 32
 _MAX_EXTRA = 64
 _MAX_EXTRA_BYTES = 16_000
@@ -56,6 +59,8 @@ _KNOWN = frozenset(
         # Of flowspan itself, for formatters; the attributes name the same.
         *("run_id", "run_name", "flow_run_id", "flow_run_name", "flow_name"),
         *("task_run_id", "task_run_name", "task_name"),
+        *("flowspan.run.id", "flowspan.run.name", "flowspan.flow.name", "flowspan.flow_run.id"),
+        *("flowspan.root_run.id", "flowspan.attempt"),
     }
 )
 """Attributes of records that are no `extra` of the caller."""
@@ -313,10 +318,14 @@ def _with_record(
 
 
 def _extra_of(record: logging.LogRecord) -> dict[str, Any]:
+    values = vars(record)
+    names = values.keys() - _KNOWN
+    if not names:
+        return {}
     extra = {
         key: value if type(value) is not str else shorten(value, _MAX_EXTRA_BYTES)
-        for key, value in vars(record).items()
-        if key not in _KNOWN and type(value) in _PLAIN and type(key) is str
+        for key, value in values.items()
+        if key in names and type(value) in _PLAIN and type(key) is str
     }
     return extra if len(extra) <= _MAX_EXTRA else dict(islice(extra.items(), _MAX_EXTRA))
 
@@ -324,7 +333,10 @@ def _extra_of(record: logging.LogRecord) -> dict[str, Any]:
 def _size_of(line: LogLine) -> int:
     """Return a number of bytes that the encoded line does not exceed."""
     size = _BYTES_WITHOUT_TEXT + _bytes_of(line.text)
-    for key, value in line.attributes.items():
+    attributes = line.attributes
+    if len(attributes) <= _USUAL_ATTRIBUTES:  # the names in them are short
+        return size + _bytes_of(attributes.get("code.file.path", ""))
+    for key, value in attributes.items():
         size += _BYTES_OF_ATTRIBUTE + _bytes_of(key)
         if type(value) is str:
             size += _bytes_of(value)

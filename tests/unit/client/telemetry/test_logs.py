@@ -218,9 +218,20 @@ def test_a_record_adds_the_plain_values_of_its_extra() -> None:
 
 @pytest.mark.parametrize("text", ["", "a" * 100_000, "größer" * 10_000, "🙂" * 10_000])
 def test_a_line_is_at_most_as_large_as_it_is_counted(text: str) -> None:
-    made = line(text=text, logger="l" * 100, attributes={"a" * 50: text, "b": 1, "c": 0.5})
-    size = len(LogEncoder(dict).request([made]))
-    assert size <= logs_module._size_of(made)
+    usual = {
+        "flowspan.run.id": "r" * 36,
+        "flowspan.run.name": "ü" * 128,
+        "flowspan.flow.name": "🙂" * 64,
+        "flowspan.flow_run.id": "r" * 36,
+        "flowspan.root_run.id": "r" * 36,
+        "flowspan.attempt": 1,
+        "code.function.name": "f" * 100,
+        "code.file.path": "/ü" * 2000,
+        "code.line.number": 1,
+    }
+    for extra in ({}, {"a" * 50: text, "b": 0.5}):
+        made = line(text=text, logger="l" * 256, attributes=usual | extra)
+        assert len(LogEncoder(dict).request([made])) <= logs_module._size_of(made)
 
 
 def test_the_resource_is_that_of_the_environment_or_the_provider() -> None:
