@@ -99,6 +99,9 @@ def test_otel_logs_exporter_sends_the_logs_of_runs(service: ServiceProcess, tmp_
     assert "1 / 0" in error.attributes["exception.stacktrace"]
     assert error.attributes["code.function.name"] == "failing"
     assert error.attributes["code.line.number"] > 1
+    own = [log for log in receiver.logs if log.body.startswith(("Begins", "Completed"))]
+    assert own
+    assert not [key for log in own for key in log.attributes if key.startswith("code.")]
     assert found["of the module"].severity == (13, "WARN")
     assert found["a print"].scope == "print"
     assert found["a print"].severity == (9, "INFO")

@@ -128,5 +128,10 @@ def test_children_of_multiprocessing(
         "there": child,
         "SELECT": child,
     }
+    instances = {name: span.resource.get("service.instance.id") for name, span in found.items()}
+    assert instances["here"] == instances["first"]
+    assert instances["there"] == instances["SELECT"]
+    if instances["here"] is not None:  # which older releases of the SDK do not choose
+        assert instances["there"] != instances["here"]
     (name,) = {span.service_name for span in found.values()}
     assert name.startswith("program-")

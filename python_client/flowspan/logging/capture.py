@@ -107,7 +107,8 @@ class ReportHandler(logging.Handler):
             else clock.of_wall_ns(int(record.created * _NS_PER_S)),
             record.name,
             message,
-            record=record,
+            # The place of flowspan's own lines is inside flowspan, and tells a user nothing.
+            record=None if facts.is_note else record,
         )
 
 

@@ -226,7 +226,11 @@ class ExportQueue(Generic[T]):
         if multiprocessing is not None and multiprocessing.parent_process() is not None:
             from multiprocessing.util import Finalize  # noqa: PLC0415 - only in its children
 
-            Finalize(None, self.shutdown, exitpriority=10)
+            Finalize(None, self._shutdown_at_end, exitpriority=10)
+
+    def _shutdown_at_end(self) -> None:
+        begin_exit()
+        self.shutdown()
 
     def _run(self) -> None:
         suppress_instrumentation()

@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from flowspan import clock
 from flowspan.telemetry.endpoint import SendError, Transport
-from flowspan.telemetry.export_queue import exit_time_left
+from flowspan.telemetry.export_queue import begin_exit, exit_time_left
 from flowspan.telemetry.fast_span import FastRunSpan, FastSpan
 from flowspan.telemetry.otlp import encode_head, encode_request, encode_span
 from flowspan.telemetry.run_encoding import encode_run_span
@@ -322,7 +322,11 @@ class ExportingProcessor(SpanProcessor):
         if multiprocessing is not None and multiprocessing.parent_process() is not None:
             from multiprocessing.util import Finalize  # noqa: PLC0415 - only in its children
 
-            Finalize(None, self.shutdown, exitpriority=10)
+            Finalize(None, self._shutdown_at_end, exitpriority=10)
+
+    def _shutdown_at_end(self) -> None:
+        begin_exit()
+        self.shutdown()
 
     def _run(self) -> None:
         attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, value=True))

@@ -374,5 +374,10 @@ def _after_fork(export: LogExport | None) -> None:
 
 def _at_exit(reference: Callable[[], LogExport | None]) -> None:
     export = reference()
-    if export is not None:
-        export.shutdown()
+    if export is None:
+        return
+    if "flowspan.telemetry.export_queue" in sys.modules:
+        from flowspan.telemetry.export_queue import begin_exit  # noqa: PLC0415 - imported already
+
+        begin_exit()  # this may run before the provider's functions
+    export.shutdown()

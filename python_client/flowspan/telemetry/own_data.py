@@ -20,6 +20,16 @@ def put(span: Any, attributes: Mapping[str, Any]) -> None:
     getattr(span, "put", span.set_attributes)(attributes)
 
 
+def restore(span: Any, attributes: Mapping[str, Any]) -> None:
+    """Set attributes of flowspan's own that user code has evicted from a span of the SDK.
+
+    It does so by setting more attributes than the limit. Fast spans keep flowspan's own.
+    """
+    present = getattr(span, "attributes", None) or ()
+    if span.is_recording() and not all(name in present for name in attributes):
+        put(span, attributes)
+
+
 def put_event(span: Any, name: str, attributes: dict[str, Any] | None, time_ns: int) -> None:
     """Add an event of flowspan's own, which user code cannot push out of a fast span."""
     getattr(span, "put_event", span.add_event)(name, attributes, time_ns)

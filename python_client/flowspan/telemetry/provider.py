@@ -8,6 +8,7 @@ import sys
 import weakref
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
@@ -31,7 +32,7 @@ from flowspan.telemetry.span_ids import SpanIds
 from flowspan.telemetry.transports import transport_to
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from opentelemetry.sdk.trace import SpanProcessor
     from opentelemetry.trace import Tracer
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
     from flowspan.telemetry.endpoint import Target
 
+INSTANCE_ID = "service.instance.id"
+_ATTRIBUTES = "OTEL_RESOURCE_ATTRIBUTES"
 _UNNAMED = "unknown_service"
 """The SDK's placeholder for the name of a service that the environment does not name."""
 
@@ -125,8 +128,8 @@ def process_resource_of(environ: Mapping[str, str]) -> Resource:
     """Return the resource of flowspan's own provider.
 
     OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES and the resource detectors win over the defaults:
-    the name of the program, the host and the process id. In a forked child, the id becomes the
-    child's.
+    the name of the program, the host and the process id. In a forked child, the process id becomes
+    the child's, and the `service.instance.id` that the SDK chose another one.
 
     Args:
         environ: The environment of the process.
@@ -139,22 +142,38 @@ def process_resource_of(environ: Mapping[str, str]) -> Resource:
         if key in given.attributes:
             defaults.pop(key, None)
     resource = given.merge(Resource(defaults))
+    own: dict[str, Callable[[], str | int]] = {}
     if PROCESS_ID in defaults:
-        _renew_in_forked_children(resource)
+        own[PROCESS_ID] = os.getpid
+    if INSTANCE_ID in given.attributes and INSTANCE_ID not in environ.get(_ATTRIBUTES, ""):
+        own[INSTANCE_ID] = _new_instance_id  # the SDK chose it
+    if own:
+        _renew_in_forked_children(resource, own)
     return resource
 
 
-def _renew_in_forked_children(resource: Resource) -> None:
-    """Update the process id of a resource in forked children.
+def _new_instance_id() -> str:
+    return str(uuid4())
+
+
+def _renew_in_forked_children(
+    resource: Resource, own: Mapping[str, Callable[[], str | int]]
+) -> None:
+    """Update what differs in each process in the resource of forked children.
 
     The tracers of libraries hold the resource from before the fork, so it changes in place.
+
+    Args:
+        resource: The resource.
+        own: Functions that return the values for a new process, by attribute.
     """
     reference = weakref.ref(resource)
 
     def renew() -> None:
         inherited = reference()
         if inherited is not None:
-            attributes = {**inherited.attributes, PROCESS_ID: os.getpid()}
+            renewed = {name: value() for name, value in own.items()}
+            attributes = {**inherited.attributes, **renewed}
             # The SDK has no public way to change a resource, which is immutable otherwise.
             inherited._attributes = BoundedAttributes(attributes=attributes)  # noqa: SLF001 - above
 

@@ -25,7 +25,7 @@ from flowspan.core.trace_ids import attempt_span_id
 from flowspan.telemetry import attributes as names
 from flowspan.telemetry.fast_span import FastRunSpan, FastSpan
 from flowspan.telemetry.fast_tracer import SPAN_KEY, FastTracer
-from flowspan.telemetry.own_data import add_named_event, put, put_event, set_error
+from flowspan.telemetry.own_data import add_named_event, put, put_event, restore, set_error
 from flowspan.telemetry.pending import show_later
 from flowspan.telemetry.propagation import (
     context_below,
@@ -346,6 +346,7 @@ class RunSpan:
 
     def _begin_attempt(self, number: int, time_ns: int) -> None:
         if self._current is not self._span:
+            restore(self._current, {names.ATTEMPT: number - 1})
             self._current.end(time_ns)
         if number > 1:
             put_event(self._span, names.RETRYING_EVENT, {names.ATTEMPT: number}, time_ns)
@@ -368,6 +369,7 @@ class RunSpan:
         self._stop(time_ns)
         self._current = self._span
         event = self._exception_event(span, error, time_ns, is_handled=True)
+        restore(span, {names.ATTEMPT: self._attempt})
         set_error(span, "Failed", message, error, event, time_ns)
         span.end(time_ns)
 
@@ -507,6 +509,8 @@ class RunSpan:
         if current is not span and self._tries == 1 and _is_unused(current):
             span.absorb(current)  # type: ignore[attr-defined] # both are fast spans
             spans = (span,)
+        if spans[0] is not span:
+            restore(current, {names.ATTEMPT: self._attempt})
         if state_type == _COMPLETED and state_name in names.NAMED_COMPLETIONS:
             add_named_event(span, state_name, message, time_ns)
         if state_type == _CANCELLED:

@@ -172,3 +172,26 @@ def test_unsampled_run_exports_no_attempt() -> None:
     span.attempt_failed(None, "no", 2 * S)
     span.end(FAILED, "Failed", "no", None, 3 * S)
     assert traced.exporter.get_finished_spans() == ()
+
+
+def set_many_attributes(span: RunSpan) -> None:
+    """Set more attributes on the current span of a run than the limit of a span."""
+    token = span.enter()
+    for number in range(300):
+        trace.get_current_span().set_attribute(f"key {number}", number)
+    span.leave(token)
+
+
+def test_attempts_keep_their_number_beside_many_attributes_of_user_code(traced: Traced) -> None:
+    span, _ = start(traced)
+    set_many_attributes(span)
+    span.attempt_failed(ValueError("no"), "ValueError: no", 2 * S)
+    span.attempt(2, 2 * S)
+    set_many_attributes(span)
+    span.attempt(3, 3 * S)  # the second one ends without a failure, as that of a paused run
+    set_many_attributes(span)
+    span.end(COMPLETED, "Completed", "", None, 4 * S)
+
+    attempts = [each.attributes or {} for each in named(traced, "fetch attempt")]
+    assert [each["flowspan.attempt"] for each in attempts] == [1, 2, 3]
+    assert {len(each) for each in attempts} == {128}
