@@ -71,7 +71,9 @@ class Config:
         results_serializer: The serializer for results: pickle, json, compressed/pickle or
             compressed/json.
         tracing: False disables spans; None (auto) enables them if their receiver is known.
-        otlp_endpoint: An OTLP/gRPC endpoint for spans; the standard OTEL_* variables override it.
+        otlp_endpoint: An OTLP endpoint for spans and, if they are exported, logs and metrics, over
+            gRPC unless OTEL_EXPORTER_OTLP_PROTOCOL says otherwise; the endpoints of the standard
+            OTEL_* variables override it.
         trace_url: The address of a trace in the page of a trace viewer, with ``{trace_id}`` in
             place of the id; by default what the service says.
         trace_parameters: True if the parameters of runs are attributes of their spans; or the names

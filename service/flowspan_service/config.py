@@ -501,16 +501,13 @@ _OPTIONS: dict[str, tuple[_Setting | _Switch, ...]] = {
             "the folder of the database, the socket and the published address",
             _path,
         ),
+    ),
+    "traces, logs and metrics (docs/tracing.md, docs/metrics.md)": (
         _Setting(
             "--otlp-endpoint",
             "URL",
-            "export spans to this OTLP endpoint, such as http://localhost:4317",
-        ),
-        _Setting(
-            "--trace-url",
-            "URL",
-            "the page of a trace, for links to it: http://localhost:16686/trace/{trace_id}",
-            _trace_url,
+            "the OTLP receiver of spans, such as http://localhost:4317; clients that name none "
+            "export to it, too",
         ),
         _Setting(
             "--otlp-protocol",
@@ -519,19 +516,27 @@ _OPTIONS: dict[str, tuple[_Setting | _Switch, ...]] = {
             _one_of(*OTLP_PROTOCOLS),
         ),
         _Switch("--otlp-logs", "export the logs of runs to it, too", has_variable=True),
-        _Switch("--otlp-metrics", "export the metrics of the service to it", has_variable=True),
+        _Switch(
+            "--otlp-metrics", "export the metrics of the service to it, too", has_variable=True
+        ),
         _Switch(
             "--own-spans",
-            "export spans of the service's own calls and transactions to it",
+            "export spans of the service's own calls and transactions to it, too",
             has_variable=True,
         ),
         _Setting(
             "--client-otlp",
             "WHEN",
-            "export spans of clients where the clients do: always, never, or auto for always if "
-            "only this machine can reach the service (default auto)",
+            "export spans and logs of clients where the clients do: always, never, or auto for "
+            "always if only this machine can reach the service (default auto)",
             _one_of("auto", "always", "never"),
             "auto",
+        ),
+        _Setting(
+            "--trace-url",
+            "URL",
+            "the page of a trace, for links to it: http://localhost:16686/trace/{trace_id}",
+            _trace_url,
         ),
     ),
     "lifetime": (

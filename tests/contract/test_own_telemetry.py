@@ -168,6 +168,7 @@ def test_a_receiver_that_refuses_is_said_once(
         receiver.answer = None
         wait_until(lambda: "metrics_exported_again" in service.log, "end of the warning")
         assert service.log.count("metrics_not_exported") == 1
+        assert receiver.endpoint in service.log
 
 
 def test_nothing_is_exported_unless_it_is_asked_for(

@@ -15,7 +15,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.support.otlp import OtlpReceiver
 
-from flowspan.telemetry.endpoint import HTTP, SendError, Target
+from flowspan.telemetry.endpoint import HTTP, LOGS, METRICS, SendError, Target
 from flowspan.telemetry.transport_grpc import GrpcTransport
 from flowspan.telemetry.transport_http import HttpTransport
 
@@ -96,6 +96,30 @@ def test_receiver_of_the_other_protocol_is_an_error(receiver: OtlpReceiver) -> N
             transport.send(ONE_SPAN, TIMEOUT_S)
         transport.close()
     assert caught.value.retryable, "a proxy may be starting there"
+
+
+def test_receiver_without_tls_is_an_error_with_advice(receiver: OtlpReceiver) -> None:
+    transport = GrpcTransport(Target(url=f"https://localhost:{receiver.port}"))
+    with pytest.raises(SendError, match=f"If not, write http://localhost:{receiver.port}"):
+        transport.send(ONE_SPAN, TIMEOUT_S)
+    transport.close()
+    with HttpReceiver() as web:
+        http = HttpTransport(Target(url=f"https://127.0.0.1:{web.port}/v1/traces", protocol=HTTP))
+        with pytest.raises(SendError, match=f"If not, write http://127.0.0.1:{web.port}"):
+            http.send(ONE_SPAN, TIMEOUT_S)
+
+
+def test_receiver_of_spans_alone_is_an_error_with_advice(receiver: OtlpReceiver) -> None:
+    transport = GrpcTransport(Target(url=receiver.endpoint, signal=METRICS))
+    with pytest.raises(SendError, match=r"it takes no metrics\. .* OTEL_METRICS_EXPORTER=none"):
+        transport.send(b"", TIMEOUT_S)
+    transport.close()
+    with HttpReceiver() as web:
+        web.status = 404
+        url = f"http://127.0.0.1:{web.port}/v1/logs"
+        http = HttpTransport(Target(url=url, protocol=HTTP, signal=LOGS))
+        with pytest.raises(SendError, match=r"it takes no logs\. Set OTEL_EXPORTER_OTLP_LOGS_EN"):
+            http.send(b"", TIMEOUT_S)
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def own_target(
     if config.tracing is False or environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return None
     traces = _traces(config, environ, has_provider=has_provider, is_told=is_told)
-    logs = _logs(environ)
+    logs = _logs(config, environ)
     if traces is None and logs is None:
         return None
     protocol = (traces or logs or ("", ""))[0]
@@ -89,10 +89,11 @@ def _traces(
     return None
 
 
-def _logs(environ: Mapping[str, str]) -> tuple[str, str] | None:
+def _logs(config: Config, environ: Mapping[str, str]) -> tuple[str, str] | None:
     if "otlp" not in _names(environ, "OTEL_LOGS_EXPORTER"):
         return None
-    return _receiver(environ, LOGS)
+    is_named = _value(environ, LOGS, "ENDPOINT")
+    return _receiver(environ, LOGS, None if is_named else config.otlp_endpoint)
 
 
 def _receiver(

@@ -264,7 +264,7 @@ def _make_process() -> ProcessContext:
             extra_loggers=settings.logging_extra_loggers,
             colours=settings.logging_colors,
             trace_url=lambda: _trace_url_of(settings, reporter),
-            export=telemetry.log_export(_told_logs_of(reporter)),
+            export=telemetry.log_export(_told_logs_of(reporter), settings.otlp_endpoint),
         )
         process = ProcessContext(
             reporter.emit,

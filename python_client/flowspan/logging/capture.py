@@ -287,7 +287,7 @@ def report(
         logger: The name of the logger.
         message: The text.
         ids: The trace id and span id; None for those of the current span.
-        record: The record, if the text came through `logging`.
+        record: The record, if the text came through `logging` from the program's own code.
     """
     if ids is None:
         ids = ("", "") if run.span is None else run.span.current_ids()

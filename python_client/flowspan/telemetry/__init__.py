@@ -160,13 +160,16 @@ def start_run(
     return _tracer.start_run(record, definition, time_ns, outer, flow)
 
 
-def log_export(told: Callable[[float], tuple[str, str] | None]) -> LogExport | None:
+def log_export(
+    told: Callable[[float], tuple[str, str] | None], endpoint: str | None
+) -> LogExport | None:
     """Return the export of the logs of runs; None if the environment forbids it.
 
     Args:
         told: Returns the protocol and the receiver of logs that the service has announced, after
             waiting at most this number of seconds: None if it has not answered, empty texts if it
             announces none.
+        endpoint: The setting FLOWSPAN_OTLP_ENDPOINT.
     """
     global _told_logs  # noqa: PLW0603 - one per process
     _told_logs = told
@@ -175,7 +178,7 @@ def log_export(told: Callable[[float], tuple[str, str] | None]) -> LogExport | N
         return None
     from flowspan.telemetry.logs import LogExport  # noqa: PLC0415 - not needed to define flows
 
-    export = LogExport(told, os.environ)
+    export = LogExport(told, os.environ, endpoint=endpoint)
     if named:
         export.decide()  # it imports modules, which the first run should not wait for
     return export

@@ -24,6 +24,8 @@ METRICS = "metrics"
 """The signals, as in the paths of OTLP over HTTP."""
 
 _PREFIX = "OTEL_EXPORTER_OTLP_"
+_NO_TLS = "WRONG_VERSION_NUMBER"
+"""In the errors of TLS libraries if the other side answers in plain text."""
 _DEFAULT_ENDPOINTS = {GRPC: "http://localhost:4317", HTTP: "http://localhost:4318"}
 
 
@@ -58,14 +60,31 @@ class Target:
         """True if the connection uses TLS."""
         return self.url.startswith("https://")
 
-    @property
-    def hint(self) -> str:
-        """A hint for a failure, if the port is the usual one of the other protocol; else empty."""
+    def explain(self, failure: str, *, is_unknown: bool = False) -> str:
+        """Return the message of a failed request, with advice if the reason can be guessed.
+
+        Args:
+            failure: The reason, as the protocol gives it.
+            is_unknown: True if the receiver answered that it has no such method or path.
+        """
+        advice = self._advice(failure, is_unknown=is_unknown)
+        return f"{failure}: {advice}" if advice else failure
+
+    def _advice(self, failure: str, *, is_unknown: bool) -> str:
         other = HTTP if self.protocol == GRPC else GRPC
-        if self.authority.rpartition(":")[2] != _DEFAULT_ENDPOINTS[other].rpartition(":")[2]:
-            return ""
-        name = "gRPC" if other == GRPC else "HTTP"
-        return f"is this the port of OTLP over {name}? Set {_PREFIX}PROTOCOL={other}"
+        if self.authority.rpartition(":")[2] == _DEFAULT_ENDPOINTS[other].rpartition(":")[2]:
+            name = "gRPC" if other == GRPC else "HTTP"
+            return f"is this the port of OTLP over {name}? Set {_PREFIX}PROTOCOL={other}"
+        if self.is_secure and _NO_TLS in failure:
+            return f"does it use TLS? If not, write http://{self.authority}"
+        if is_unknown and self.signal != TRACES:
+            # Jaeger, for one, takes traces alone.
+            signal = self.signal.upper()
+            return (
+                f"it takes no {self.signal}. Set {_PREFIX}{signal}_ENDPOINT to a receiver that "
+                f"does, or OTEL_{signal}_EXPORTER=none"
+            )
+        return ""
 
     @property
     def authority(self) -> str:

@@ -140,15 +140,11 @@ class ExportingProcessor(SpanProcessor):
         transport: The transport to the receiver.
         place: The receiver's name, for the log.
         limits: The limits.
-        hint: A hint for the log if nothing can be delivered; may be empty.
     """
 
-    def __init__(
-        self, transport: Transport, *, place: str, limits: Limits = _DEFAULTS, hint: str = ""
-    ) -> None:
+    def __init__(self, transport: Transport, *, place: str, limits: Limits = _DEFAULTS) -> None:
         self._transport = transport
         self._place = place
-        self._hint = f": {hint}" if hint else ""
         self._limits = limits
         self._step_s = min(_GATHER_S, limits.delay_s)
         self._chunk_spans = min(_CHUNK_SPANS, limits.batch_spans)
@@ -454,8 +450,7 @@ class ExportingProcessor(SpanProcessor):
             return
         self._warned = True
         logger.warning(
-            "Spans cannot be delivered to %s: %s%s. The flow continues; this is logged only once.",
+            "Spans cannot be delivered to %s: %s. The flow continues; this is logged only once.",
             self._place,
             why,
-            self._hint,
         )

@@ -5,8 +5,8 @@ The first of these rules that applies decides:
 1. ``OTEL_SDK_DISABLED=true``, or ``OTEL_LOGS_EXPORTER=none``: no export.
 2. A logger provider that the program installed: its handler gets the records of runs like all
    others, so flowspan does not send them a second time.
-3. ``OTEL_LOGS_EXPORTER=otlp``: the receiver of the ``OTEL_EXPORTER_OTLP_*`` variables; ``console``:
-   standard output.
+3. ``OTEL_LOGS_EXPORTER=otlp``: the receiver of the ``OTEL_EXPORTER_OTLP_*`` variables, or of
+   ``FLOWSPAN_OTLP_ENDPOINT``; ``console``: standard output.
 4. The receiver of logs that the service announces.
 
 Otherwise there is no export. Until the service has answered, lines wait. OpenTelemetry is imported
@@ -106,6 +106,8 @@ class LogExport:
             announces none.
         environ: The environment.
         resource: Returns the attributes of the resource; those of the process by default.
+        endpoint: The setting FLOWSPAN_OTLP_ENDPOINT, which the variables of the environment
+            override.
     """
 
     def __init__(
@@ -113,9 +115,12 @@ class LogExport:
         told: Callable[[float], tuple[str, str] | None],
         environ: Mapping[str, str],
         resource: Callable[[], Mapping[str, Any]] | None = None,
+        *,
+        endpoint: str | None = None,
     ) -> None:
         self._told = told
         self._environ = environ
+        self._endpoint = endpoint
         self._resource = resource or (lambda: process_attributes(environ))
         self._waiting: deque[LogLine] = deque(maxlen=_MAX_WAITING)
         self._queue: ExportQueue[LogLine] | None = None
@@ -245,12 +250,18 @@ class LogExport:
         told = None if exporters else self._told(0.0)
         if not exporters and (told is None or not told[1]):
             return None if told is None else _NONE
-        from flowspan.telemetry.endpoint import LOGS, target_of, told_target  # noqa: PLC0415 - start-up cost
+        from flowspan.telemetry.endpoint import (  # noqa: PLC0415 - start-up cost
+            LOGS,
+            names_endpoint,
+            target_of,
+            told_target,
+        )
 
         if told is not None:
             return told_target(environ, *told, LOGS)
         if exporters == "otlp":
-            return target_of(environ, signal=LOGS)
+            endpoint = None if names_endpoint(environ, LOGS) else self._endpoint
+            return target_of(environ, endpoint, LOGS)
         msg = f"OTEL_LOGS_EXPORTER={exporters!r}: expected 'otlp', 'console' or 'none'"
         raise ConfigError(msg)
 

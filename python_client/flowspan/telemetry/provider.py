@@ -186,7 +186,6 @@ def _processor(name: str, target: Target, environ: Mapping[str, str]) -> SpanPro
             transport_to(target),
             place=target.url,
             limits=limits_of(environ, target.timeout_s),
-            hint=target.hint,
         )
     if name == "console":
         return SimpleSpanProcessor(ConsoleSpanExporter(out=sys.stdout))

@@ -54,7 +54,10 @@ class GrpcTransport:
                 response = self._send(body, timeout_s)
         except grpc.RpcError as error:
             code = error.code()
-            msg = f"{code.name}: {error.details()}"
+            msg = self._target.explain(
+                f"{code.name}: {error.details()}",
+                is_unknown=code is grpc.StatusCode.UNIMPLEMENTED,
+            )
             raise SendError(msg, retryable=code in _RETRYABLE) from None
         except OSError as error:  # a certificate's file
             raise SendError(str(error), retryable=False) from None

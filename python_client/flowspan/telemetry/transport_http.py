@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _RETRYABLE = frozenset({429, 502, 503, 504})
 """The retryable codes of https://opentelemetry.io/docs/specs/otlp/#failures-1."""
+_NOT_FOUND = 404
 
 
 class HttpTransport:
@@ -27,31 +28,36 @@ class HttpTransport:
 
     def send(self, body: bytes, timeout_s: float) -> bytes:
         """Send a request."""
-        headers = {"content-type": "application/x-protobuf", **dict(self._target.headers)}
-        if self._target.gzip:
+        target = self._target
+        headers = {"content-type": "application/x-protobuf", **dict(target.headers)}
+        if target.gzip:
             headers["content-encoding"] = "gzip"
             body = gzip.compress(body, compresslevel=1)
         # The scheme is http or https, as `target_of` ensures.
-        request = Request(self._target.url, data=body, headers=headers, method="POST")  # noqa: S310
+        request = Request(target.url, data=body, headers=headers, method="POST")  # noqa: S310
         try:
             with urlopen(request, timeout=timeout_s, context=self._tls()) as response:  # noqa: S310
                 data: bytes = response.read()
                 return data
         except HTTPError as error:
             with error:
-                msg = f"HTTP {error.code}: {error.reason}"
+                msg = target.explain(
+                    f"HTTP {error.code}: {error.reason}", is_unknown=error.code == _NOT_FOUND
+                )
                 raise SendError(msg, retryable=error.code in _RETRYABLE) from None
         except ssl.SSLError as error:
-            raise SendError(str(error), retryable=False) from None
+            raise SendError(target.explain(str(error)), retryable=False) from None
         except BadStatusLine as error:
             # A closed connection is one as well.
             is_closed = isinstance(error, ConnectionError)
             msg = str(error) if is_closed else "the answer is not HTTP"
-            raise SendError(msg, retryable=is_closed) from None
+            raise SendError(target.explain(msg), retryable=is_closed) from None
         except HTTPException as error:
-            raise SendError(f"{type(error).__name__}: {error}", retryable=True) from None
+            msg = target.explain(f"{type(error).__name__}: {error}")
+            raise SendError(msg, retryable=True) from None
         except (URLError, OSError) as error:
-            raise SendError(str(getattr(error, "reason", error)), retryable=True) from None
+            msg = target.explain(str(getattr(error, "reason", error)))
+            raise SendError(msg, retryable=True) from None
 
     def reset(self) -> None:
         """Do nothing: no connection stays open."""

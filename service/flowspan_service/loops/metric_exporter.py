@@ -46,6 +46,7 @@ class MetricsExport:
         sink: The receiver.
         resource: The resource of the service.
         version: The version of the service.
+        place: The receiver, for the log.
     """
 
     def __init__(
@@ -55,11 +56,13 @@ class MetricsExport:
         sink: Sink,
         resource: Resource,
         version: str,
+        place: str,
     ) -> None:
         self._take = take
         self._sink = sink
         self._resource = resource
         self._version = version
+        self._place = place
         self._has_failed = False
 
     async def export(self) -> None:
@@ -74,7 +77,9 @@ class MetricsExport:
         try:
             await asyncio.wait_for(self._export(), LAST_TIMEOUT_S)
         except TimeoutError:
-            log.warning("metrics_not_exported", reason="the receiver did not answer in time")
+            log.warning(
+                "metrics_not_exported", receiver=self._place, reason="it did not answer in time"
+            )
         except Exception:
             log.exception("metrics_not_exported")
         self._sink.shutdown()
@@ -84,7 +89,10 @@ class MetricsExport:
         is_accepted = await _in_thread(lambda: self._send(snapshot))
         if not is_accepted and not self._has_failed:
             log.warning(
-                "metrics_not_exported", reason="the receiver does not accept them; retrying"
+                "metrics_not_exported",
+                receiver=self._place,
+                reason="it cannot be reached, or takes no metrics (Jaeger takes none); the export "
+                "is retried",
             )
         elif is_accepted and self._has_failed:
             log.info("metrics_exported_again")

@@ -140,6 +140,7 @@ def _metrics_export(
             environ, version=version, is_embedded=config.is_embedded
         ),
         version=version,
+        place=receiver.url or "the receiver of OTEL_EXPORTER_OTLP_*",
     )
 
 

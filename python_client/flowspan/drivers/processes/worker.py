@@ -100,7 +100,7 @@ def main(connection: Connection) -> None:
         console=config.logging_to_console,
         extra_loggers=config.logging_extra_loggers,
         colours=config.logging_colors,
-        export=telemetry.log_export(lambda _timeout_s: otlp_logs),
+        export=telemetry.log_export(lambda _timeout_s: otlp_logs, config.otlp_endpoint),
     )
     signal.signal(signal.SIGTERM, worker.on_sigterm)
     worker.serve()

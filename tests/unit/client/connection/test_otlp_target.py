@@ -89,6 +89,13 @@ def test_by_the_standard_variables(
     assert named(environ) == target
 
 
+def test_the_setting_is_for_logs_as_well() -> None:
+    target = named(TO_LOGS, otlp_endpoint="http://set:4317")
+    assert target == OtlpTarget("grpc", "http://set:4317", "http://set:4317")
+    target = named(TO_LOGS | ENDPOINT, otlp_endpoint="http://set:4317")
+    assert target == OtlpTarget("grpc", "http://c:4317", "http://c:4317")
+
+
 @pytest.mark.parametrize(
     "environ",
     [

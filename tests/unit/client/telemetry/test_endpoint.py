@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flowspan.exceptions import ConfigError
-from flowspan.telemetry.endpoint import Target, names_endpoint, target_of
+from flowspan.telemetry.endpoint import LOGS, TRACES, Target, names_endpoint, target_of
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,28 @@ def test_who_names_an_endpoint() -> None:
         ("http://localhost:port", "grpc", ""),
     ],
 )
-def test_port_of_the_other_protocol_gets_a_hint(url: str, protocol: str, words: str) -> None:
-    hint = Target(url=url, protocol=protocol).hint
-    assert words in hint
-    assert bool(words) == bool(hint)
+def test_port_of_the_other_protocol_gets_advice(url: str, protocol: str, words: str) -> None:
+    said = Target(url=url, protocol=protocol).explain("UNAVAILABLE: away")
+    assert said.startswith("UNAVAILABLE: away")
+    assert words in said
+    assert bool(words) == (said != "UNAVAILABLE: away")
+
+
+def test_a_receiver_without_tls_gets_advice() -> None:
+    failure = "SSL routines:OPENSSL_internal:WRONG_VERSION_NUMBER"
+    said = Target(url="https://otel.example:4317").explain(failure)
+    assert said == f"{failure}: does it use TLS? If not, write http://otel.example:4317"
+    assert Target(url="http://otel.example:4317").explain(failure) == failure
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_a_receiver_that_lacks_a_signal_gets_advice(protocol: str) -> None:
+    logs, spans = (
+        Target(url="http://otel.example", protocol=protocol, signal=signal)
+        for signal in (LOGS, TRACES)
+    )
+    said = logs.explain("UNIMPLEMENTED", is_unknown=True)
+    assert "takes no logs. Set OTEL_EXPORTER_OTLP_LOGS_ENDPOINT" in said
+    assert "OTEL_LOGS_EXPORTER=none" in said
+    assert logs.explain("UNAVAILABLE") == "UNAVAILABLE"
+    assert spans.explain("UNIMPLEMENTED", is_unknown=True) == "UNIMPLEMENTED"

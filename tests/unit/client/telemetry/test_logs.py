@@ -96,6 +96,15 @@ def test_the_variables_of_the_signal_name_the_receiver(queues: list[Queue]) -> N
     assert queues[1].target.url == "http://a:1/v1/logs"
 
 
+def test_the_setting_names_the_receiver_unless_a_variable_does(queues: list[Queue]) -> None:
+    environ = dict(OTLP)
+    LogExport(never, environ, endpoint="http://set:1").put(line())
+    assert queues[0].target.url == "http://set:1"
+    environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://a:1"
+    LogExport(never, environ, endpoint="http://set:1").put(line())
+    assert queues[1].target.url == "http://a:1"
+
+
 def test_lines_wait_for_the_answer_of_the_service(queues: list[Queue]) -> None:
     answers: list[tuple[str, str] | None] = [None, None, TOLD]
     export = LogExport(lambda _: answers.pop(0), {"OTEL_EXPORTER_OTLP_HEADERS": "a=b"})

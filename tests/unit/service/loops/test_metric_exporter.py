@@ -55,7 +55,7 @@ def an_export(sink: Sink) -> MetricsExport:
     async def take() -> Snapshot:
         return Snapshot(1, 2, [one(families.SESSIONS, next(values))])
 
-    return MetricsExport(take, sink=sink, resource=Resource({}), version="1")
+    return MetricsExport(take, sink=sink, resource=Resource({}), version="1", place="x")
 
 
 def exported(sink: Sink, count: int) -> None:
