@@ -166,6 +166,72 @@ def test_a_flow_that_is_interrupted_has_its_span(
         assert not span.is_synthetic
 
 
+IN_A_WORKER = """
+    import os
+    import signal
+    from flowspan import flow, task
+    from flowspan.task_runners import ProcessPoolTaskRunner
+
+    @task
+    def done():
+        pass
+
+    @task
+    def killed():
+        done()
+        # Wait until the spans of what has ended are exported.
+        from flowspan.telemetry import flush
+        flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @flow
+    def inner():
+        killed()
+
+    @task
+    def runs_inner():
+        inner()
+
+    @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+    def outer():
+        runs_inner.submit().wait()
+        return "the end"
+
+    if __name__ == "__main__":
+        outer()
+"""
+
+OWN_PROVIDER = """
+    from opentelemetry import trace
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(insecure=True)))
+    trace.set_tracer_provider(provider)
+"""
+
+
+@pytest.mark.parametrize("provider", ["", OWN_PROVIDER], ids=["flowspan", "own"])
+def test_runs_inside_a_worker_process_that_is_killed_have_spans(
+    service: ServiceProcess, flowspan_home: Path, provider: str
+) -> None:
+    with OtlpReceiver() as receiver:
+        env = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}
+        run_code(provider + IN_A_WORKER, home=flowspan_home, address=service.address, env=env)
+        names = ("outer", "runs_inner", "inner", "killed", "done")
+        spans = [receiver.one(name) for name in names]
+        above = ["", *(span.span_id for span in spans[:-1])]
+        assert [span.parent_id for span in spans] == above
+        assert [span.is_synthetic for span in spans] == [False, False, True, True, False]
+        for span in spans[2:4]:
+            assert span.status == ERROR
+            assert span.attributes["error.type"] == "flowspan.crashed"
+            assert span.attributes["flowspan.state.type"] == "CRASHED"
+            assert span.resource["service.name"] == spans[0].resource["service.name"]
+
+
 ENDED_BY_A_SIGNAL = {
     "sync": """
     from flowspan import flow, get_run_logger, task

@@ -135,3 +135,33 @@ def test_children_of_multiprocessing(
         assert instances["there"] != instances["here"]
     (name,) = {span.service_name for span in found.values()}
     assert name.startswith("program-")
+
+
+def test_a_flow_that_begins_after_the_main_thread_has_ended(
+    service: ServiceProcess, receiver: OtlpReceiver, flowspan_home: Path
+) -> None:
+    """Python refuses new thread pools then, with which the SDK asks for the resource."""
+    code = """
+        import threading
+        from flowspan import flow
+
+        @flow
+        def late():
+            pass
+
+        def run():
+            threading.main_thread().join()
+            late()
+
+        threading.Thread(target=run).start()
+    """
+    env = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
+        "OTEL_RESOURCE_ATTRIBUTES": "team=a%20b",
+    }
+    run_code(code, home=flowspan_home, address=service.address, env=env)
+    span = receiver.one("late")
+    assert span.service_name.startswith("program-")
+    assert span.resource["team"] == "a b"
+    assert span.resource["telemetry.sdk.language"] == "python"
+    assert {"host.name", "process.pid", "telemetry.sdk.version"} <= set(span.resource)

@@ -51,8 +51,15 @@ def service_name(environ: Mapping[str, str]) -> str:
         return _notebook(main, environ)
     module = _module(main)
     if module in _RUNNERS:
-        return _stem(sys.argv[0])
-    return module or _stem(str(getattr(main, "__file__", None) or ""))
+        return _stem(_argument())
+    # Python removes `__file__` when the main thread has ended; other threads may still begin flows.
+    return module or _stem(str(getattr(main, "__file__", None) or _argument()))
+
+
+def _argument() -> str:
+    """Return the program as it was called: -c for `python -c`, empty for standard input."""
+    arguments = getattr(sys, "argv", None) or [""]  # a program that embeds Python may have none
+    return str(arguments[0])
 
 
 def _module(main: ModuleType | None) -> str:

@@ -53,6 +53,8 @@ ARTIFACT_TYPE = "flowspan.artifact.type"
 SYNTHETIC = "flowspan.span.synthetic"
 """The span was created on behalf of a process that ended before it could end the span."""
 ERROR_TYPE = "error.type"
+CRASHED_ERROR = "flowspan.crashed"
+"""The `error.type` of runs whose process died."""
 
 RUNNING_EVENT = "flowspan.running"
 """The run's code began, after a wait (for its input, a thread, a slot) of `flowspan.waited_s`."""

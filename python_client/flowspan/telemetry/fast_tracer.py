@@ -312,6 +312,31 @@ class FastTracer(trace.Tracer):
         return is_recording, flags, _without_run(result.trace_state), result.attributes
 
 
+def adopting_tracer(provider: object, scope: InstrumentationScope) -> FastTracer | None:
+    """Return a tracer that adopts spans for a provider that the program installed.
+
+    The ids of such spans are given, which the tracers of the SDK do not allow. They pass through
+    the provider's processors, as its own spans do.
+
+    Args:
+        provider: The provider.
+        scope: The instrumentation scope of the spans.
+
+    Returns:
+        The tracer; None if the provider is not one of the SDK.
+    """
+    if not isinstance(provider, TracerProvider):
+        return None
+    # Private, but all releases from 1.36 to 1.45 have it.
+    own = getattr(provider, "_active_span_processor", None)
+    if own is None:
+        return None
+    processors = Processors()
+    processors.add_span_processor(own)
+    limits = getattr(provider, "_span_limits", None) or SpanLimits()
+    return FastTracer(provider, processors, limits, scope)
+
+
 def _without_run(state: TraceState | None) -> TraceState | None:
     """Return a tracestate without the run context, which names the run above; None if empty."""
     if state and MEMBER in state:

@@ -62,7 +62,8 @@ def set_error(
     if not span.is_recording():
         return
     if error is None:
-        put(span, {names.ERROR_TYPE: state_name})
+        is_lost = names.SYNTHETIC in (getattr(span, "attributes", None) or ())
+        put(span, {names.ERROR_TYPE: names.CRASHED_ERROR if is_lost else state_name})
         span.set_status(StatusCode.ERROR, message or state_name)
         return
     if event is not None:

@@ -12,7 +12,14 @@ from uuid import uuid4
 
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.resources import (
+    SERVICE_NAME,
+    TELEMETRY_SDK_LANGUAGE,
+    TELEMETRY_SDK_NAME,
+    TELEMETRY_SDK_VERSION,
+    OTELResourceDetector,
+    Resource,
+)
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import (
     BatchSpanProcessor,
@@ -20,6 +27,7 @@ from opentelemetry.sdk.trace.export import (
     SimpleSpanProcessor,
 )
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.sdk.version import __version__ as sdk_version
 
 from flowspan.connection.process_resource import HOST_NAME, PROCESS_ID, default_attributes
 from flowspan.exceptions import ConfigError
@@ -134,7 +142,7 @@ def process_resource_of(environ: Mapping[str, str]) -> Resource:
     Args:
         environ: The environment of the process.
     """
-    given = Resource.create()
+    given = _given_resource()
     defaults = default_attributes(environ)
     if not str(given.attributes.get(SERVICE_NAME, "")).startswith(_UNNAMED):
         defaults.pop(SERVICE_NAME)
@@ -150,6 +158,22 @@ def process_resource_of(environ: Mapping[str, str]) -> Resource:
     if own:
         _renew_in_forked_children(resource, own)
     return resource
+
+
+def _given_resource() -> Resource:
+    """Return the resource that the environment and the resource detectors describe."""
+    try:
+        return Resource.create()
+    except RuntimeError:
+        # The main thread of the program has ended, and its other threads continue. The SDK calls
+        # detectors in threads of a pool, which Python refuses to start then.
+        sdk = {
+            TELEMETRY_SDK_LANGUAGE: "python",
+            TELEMETRY_SDK_NAME: "opentelemetry",
+            TELEMETRY_SDK_VERSION: sdk_version,
+            SERVICE_NAME: _UNNAMED,
+        }
+        return Resource(sdk).merge(OTELResourceDetector().detect())
 
 
 def _new_instance_id() -> str:

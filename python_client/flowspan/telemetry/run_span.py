@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext
 
 from flowspan.core import waits
@@ -24,7 +25,7 @@ from flowspan.core.states import CANCELLED, COMPLETED
 from flowspan.core.trace_ids import attempt_span_id
 from flowspan.telemetry import attributes as names
 from flowspan.telemetry.fast_span import FastRunSpan, FastSpan
-from flowspan.telemetry.fast_tracer import SPAN_KEY, FastTracer
+from flowspan.telemetry.fast_tracer import SPAN_KEY, FastTracer, adopting_tracer
 from flowspan.telemetry.own_data import add_named_event, put, put_event, restore, set_error
 from flowspan.telemetry.pending import show_later
 from flowspan.telemetry.propagation import (
@@ -35,6 +36,7 @@ from flowspan.telemetry.propagation import (
     tracestate,
 )
 from flowspan.telemetry.waiting import shown_waits
+from flowspan.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -152,7 +154,7 @@ class SpanTracer:
         course: RunCourse,
         state: tuple[int, str, str, int],
     ) -> None:
-        """End the span of a run whose process is gone, if flowspan created the provider.
+        """End the span of a run whose process is gone.
 
         Args:
             record: The run, with the ids of its span.
@@ -162,15 +164,20 @@ class SpanTracer:
             state: Its terminal state: type, name, message and time.
         """
         own = span_context(record.traceparent)
-        if self._fast is None or not own.is_valid or not own.trace_flags.sampled:
-            return  # only flowspan's own provider can set a span's id
+        if not own.is_valid or not own.trace_flags.sampled:
+            return
+        tracer = self._fast or adopting_tracer(
+            self._provider, InstrumentationScope(SCOPE_NAME, __version__)
+        )
+        if tracer is None:
+            return  # only spans of the SDK can be given an id
         parent = None
         if record.parent_span:
             parent = SpanContext(own.trace_id, record.parent_span, is_remote=True)
-        span = self._fast.adopt(record, flow, own, parent, created_ns)
+        span = tracer.adopt(record, flow, own, parent, created_ns)
         span.put({names.SYNTHETIC: True})
         kind, name, message, time_ns = state
-        RunSpan(self._tracer, span, record, created_ns, course=course).end(
+        RunSpan(tracer, span, record, created_ns, course=course).end(
             kind, name, message, None, time_ns
         )
 

@@ -74,6 +74,17 @@ def test_a_script_in_a_profiler_keeps_its_name(run: Run, module: str) -> None:
     assert service_name({}) == "etl"
 
 
+@pytest.mark.parametrize(
+    ("argv", "name"),
+    [(("jobs/etl.py", "--all"), "etl"), (("",), "python"), (("-",), "python"), ((), "python")],
+)
+def test_a_script_keeps_its_name_after_the_end_of_its_main_thread(
+    run: Run, argv: tuple[str, ...], name: str
+) -> None:
+    run(None, None, argv)  # Python removes `__file__` from `__main__` then
+    assert service_name({}) == name
+
+
 def test_a_frozen_program_is_named_after_its_file(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,12 +6,14 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry.trace import NoOpTracerProvider
 from tests.support.traced_runs import S, Traced, make_record
 
 from flowspan import telemetry
 from flowspan.core.events import CREATED, STATE
 from flowspan.core.states import StateType
 from flowspan.drivers.processes.event_relay import Relay
+from flowspan.telemetry.run_span import SpanTracer
 
 if TYPE_CHECKING:
     from flowspan.core.events import Event, RunRecord
@@ -34,9 +36,9 @@ class Parent:
         return 20 * S
 
 
-@pytest.fixture
-def traced(monkeypatch: pytest.MonkeyPatch) -> Traced:
-    traced = Traced(is_fast=True)
+@pytest.fixture(params=[True, False], ids=["fast", "sdk"])
+def traced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Traced:
+    traced = Traced(is_fast=request.param)
     monkeypatch.setattr(telemetry, "_tracer", traced.tracer)
     return traced
 
@@ -92,10 +94,22 @@ def test_spans_of_lost_runs_show_what_is_known(traced: Traced) -> None:
     }
     for made in traced.exporter.get_finished_spans():
         assert made.attributes["flowspan.span.synthetic"] is True
-        assert made.attributes["error.type"] == "Crashed"
+        assert made.attributes["error.type"] == "flowspan.crashed"
         assert (made.context.trace_id, made.parent.span_id) == (7, 5)
     assert [event[1:4] for event in parent.events[-3:]] == [
         (waiting.id, 1, StateType.CRASHED.number),
         (task.id, 2, StateType.CRASHED.number),
         (flow.id, 1, StateType.CRASHED.number),
     ]
+
+
+def test_providers_that_are_not_of_the_sdk_get_no_spans_of_lost_runs(
+    traced: Traced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = SpanTracer(NoOpTracerProvider().get_tracer("x"), environ={}, provider=object())
+    monkeypatch.setattr(telemetry, "_tracer", other)
+    relay = Relay(Parent(), lambda command: None)
+    relay.open()
+    relay.take([created("waiting")[1]])
+    assert relay.end_open(StateType.CRASHED, "The worker died.") == 1
+    assert not traced.exporter.get_finished_spans()
