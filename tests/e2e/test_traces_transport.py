@@ -111,14 +111,18 @@ def test_receiver_without_tls_is_an_error_with_advice(receiver: OtlpReceiver) ->
 
 def test_receiver_of_spans_alone_is_an_error_with_advice(receiver: OtlpReceiver) -> None:
     transport = GrpcTransport(Target(url=receiver.endpoint, signal=METRICS))
-    with pytest.raises(SendError, match=r"it takes no metrics\. .* OTEL_METRICS_EXPORTER=none"):
+    with pytest.raises(
+        SendError, match=r"the receiver takes no metrics\. .* OTEL_METRICS_EXPORTER=none"
+    ):
         transport.send(b"", TIMEOUT_S)
     transport.close()
     with HttpReceiver() as web:
         web.status = 404
         url = f"http://127.0.0.1:{web.port}/v1/logs"
         http = HttpTransport(Target(url=url, protocol=HTTP, signal=LOGS))
-        with pytest.raises(SendError, match=r"it takes no logs\. Set OTEL_EXPORTER_OTLP_LOGS_EN"):
+        with pytest.raises(
+            SendError, match=r"the receiver takes no logs\. Set OTEL_EXPORTER_OTLP_LOGS_EN"
+        ):
             http.send(b"", TIMEOUT_S)
 
 

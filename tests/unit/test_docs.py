@@ -72,6 +72,26 @@ def test_every_page_is_linked_from_the_readme_or_a_page_that_it_links_and_no_lin
     assert not pages - found
 
 
+def anchors_of(page: Path) -> set[str]:
+    """Return the anchors of the headings of a page, as GitHub makes them."""
+    code = re.compile(r"^```.*?^```", re.M | re.S)
+    headings = re.findall(r"^#+ (.*)$", code.sub("", page.read_text()), re.M)
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in (re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", each) for each in headings)
+    }
+
+
+def test_every_anchor_is_that_of_a_heading() -> None:
+    dead = []
+    for page in sorted({ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")}):
+        for target, anchor in re.findall(r"\]\(([^)#:\s]*)#([^)]*)\)", page.read_text()):
+            other = (page.parent / target).resolve() if target else page
+            if other.suffix == ".md" and anchor not in anchors_of(other):
+                dead.append(f"{page.relative_to(ROOT)}: {target}#{anchor}")
+    assert dead == []
+
+
 def test_modules_that_the_architecture_names_exist() -> None:
     paths = set(re.findall(r"`([\w/]+\.py)`", ARCHITECTURE))
     assert paths

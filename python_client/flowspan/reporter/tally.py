@@ -1,4 +1,4 @@
-"""Counts of what the reporter does, for metrics: over all sessions of the process."""
+"""Counters of the reporter for metrics, over all sessions of the process."""
 
 from __future__ import annotations
 

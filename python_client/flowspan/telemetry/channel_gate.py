@@ -1,4 +1,4 @@
-"""Keeps forks apart from calls of gRPC.
+"""A gate that keeps forks apart from calls of gRPC.
 
 If a process forks while a thread is in a call of gRPC, gRPC cannot prepare itself for the fork, and
 aborts the child at its first own call. A call takes milliseconds, so a fork waits for its end. If

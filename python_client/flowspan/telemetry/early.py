@@ -122,7 +122,7 @@ def leave() -> None:
 
 
 def _is_as_expected() -> bool:
-    """Return True if there is no provider, and proxies are made of what `StandIn` uses."""
+    """Return True if there is no provider, and proxies have the parts that `StandIn` uses."""
     if getattr(trace, _PROVIDER, trace) is not None:
         return False
     try:

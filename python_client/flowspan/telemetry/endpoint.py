@@ -76,12 +76,12 @@ class Target:
             name = "gRPC" if other == GRPC else "HTTP"
             return f"is this the port of OTLP over {name}? Set {_PREFIX}PROTOCOL={other}"
         if self.is_secure and _NO_TLS in failure:
-            return f"does it use TLS? If not, write http://{self.authority}"
+            return f"does the receiver use TLS? If not, write http://{self.authority}"
         if is_unknown and self.signal != TRACES:
             # Jaeger, for one, takes traces alone.
             signal = self.signal.upper()
             return (
-                f"it takes no {self.signal}. Set {_PREFIX}{signal}_ENDPOINT to a receiver that "
+                f"the receiver takes no {self.signal}. Set {_PREFIX}{signal}_ENDPOINT to one that "
                 f"does, or OTEL_{signal}_EXPORTER=none"
             )
         return ""

@@ -1,4 +1,4 @@
-"""A bounded queue and the thread that exports what is in it, for log records.
+"""A bounded queue of log records, and the thread that exports them.
 
 Producers never wait: if the receiver is unreachable and the queue is full, new items are dropped. A
 failed request is retried with backoff. All failures together log one warning. Nothing here imports

@@ -83,7 +83,7 @@ class Processors(SynchronousMultiSpanProcessor):
         self.on_end(span.readable())
 
     def send_soon(self) -> None:
-        """Make the exporters send what has ended, without the usual delay."""
+        """Make the exporters send the ended spans, without the usual delay."""
         for processor in self._added:
             if isinstance(processor, ExportingProcessor):
                 processor.send_soon()
@@ -239,7 +239,7 @@ class FastTracer(trace.Tracer):
     start_as_current_span = SdkTracer.start_as_current_span
 
     def send_soon(self) -> None:
-        """Send what has ended, without the usual delay."""
+        """Send the ended spans, without the usual delay."""
         self.processors.send_soon()
 
     def _start(

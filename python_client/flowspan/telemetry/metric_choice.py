@@ -1,4 +1,4 @@
-"""Whether this process has metrics. Light: nothing is imported for the answer no."""
+"""The decision whether this process has metrics. Without metrics, nothing is imported."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def _keep(cache: dict[Any, bytes], key: Any, data: bytes) -> bytes:
 
 
 def _make_family(key: Any, span: FastRunSpan) -> bytes:
-    """Encode what the runs below one parent share."""
+    """Encode the parts that runs below one parent share."""
     flow_name = None if span.flow is None else span.flow.function_name
     attributes = {
         names.ROOT_RUN_ID: span.run.root_run_id,
@@ -191,7 +191,7 @@ def _make_family(key: Any, span: FastRunSpan) -> bytes:
 
 
 def _make_definition(key: Any, span: FastRunSpan) -> bytes:
-    """Encode what the runs of one flow or task share."""
+    """Encode the parts that runs of one flow or task share."""
     details = span.run.details
     attributes = {
         names.RUN_KIND: "flow" if span.run.is_flow else "task",
@@ -203,7 +203,7 @@ def _make_definition(key: Any, span: FastRunSpan) -> bytes:
 
 
 def _make_ending(key: Any) -> bytes:
-    """Encode what the runs share that end in one way in one thread."""
+    """Encode the parts that runs with one ending in one thread share."""
     state_type, state_name, attempts, thread = key
     attributes = names.end_attributes(state_type, state_name, attempts, 0, 0, thread)
     del attributes[names.QUEUED], attributes[names.RUN_TIME]

@@ -1,4 +1,4 @@
-"""The receiver of what the service tells about itself: its metrics, and its own spans.
+"""The receiver of the service's own metrics and spans.
 
 OpenTelemetry is slow to import and seldom needed, so `loops.own_telemetry` imports this late.
 """

@@ -1,4 +1,4 @@
-"""What the service tells about itself over OTLP, if it is configured: metrics and own spans."""
+"""Export of the service's own metrics and spans over OTLP, if it is configured."""
 
 from __future__ import annotations
 

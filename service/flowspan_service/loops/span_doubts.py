@@ -132,7 +132,7 @@ class Doubts:
             del self._sessions[session_id]
 
     def pass_to(self, position: int) -> None:
-        """Drop what another process has done: the runs up to a position."""
+        """Drop the runs up to a position, which another process has exported."""
         for session_id, doubt in list(self._sessions.items()):
             self.drop(session_id, [each for each in doubt.runs if each <= position])
 

@@ -149,7 +149,7 @@ class Lane:
             self.miss(min(self.late))
 
     def pass_to(self, position: int) -> None:
-        """Drop what another process has done: the runs up to a position."""
+        """Drop the runs up to a position, which another process has exported."""
         if self.missed_from is not None:
             self.missed_from = max(self.missed_from, position + 1)
         self.late = {at: run_id for at, run_id in self.late.items() if at > position}

@@ -124,7 +124,7 @@ def test_port_of_the_other_protocol_gets_advice(url: str, protocol: str, words: 
 def test_a_receiver_without_tls_gets_advice() -> None:
     failure = "SSL routines:OPENSSL_internal:WRONG_VERSION_NUMBER"
     said = Target(url="https://otel.example:4317").explain(failure)
-    assert said == f"{failure}: does it use TLS? If not, write http://otel.example:4317"
+    assert said == f"{failure}: does the receiver use TLS? If not, write http://otel.example:4317"
     assert Target(url="http://otel.example:4317").explain(failure) == failure
 
 
