@@ -26,6 +26,8 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 5_000),
     ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
 )
+_MAX_DETAILS = 200
+"""The maximum length of a receiver's reason in an error."""
 _COMPRESSIONS = {GZIP: grpc.Compression.Gzip, DEFLATE: grpc.Compression.Deflate}
 
 
@@ -50,14 +52,17 @@ class GrpcConnection:
         """Send a request, and return the response.
 
         Raises:
-            RpcError: The receiver did not accept it.
-            OSError: A file with a certificate or a key cannot be read.
+            OSError: The receiver did not accept it, or a file of a certificate cannot be read.
             ValueError: The connection is closed, or a header or the receiver's URL is malformed.
         """
         # Without (de)serializers, gRPC accepts and returns bytes.
         call: grpc.UnaryUnaryMultiCallable[Any, Any] = self._open().unary_unary(self._method)
         settings = self._settings
-        answer: bytes = call(request, timeout=settings.timeout_s, metadata=settings.headers)
+        try:
+            answer: bytes = call(request, timeout=settings.timeout_s, metadata=settings.headers)
+        except grpc.RpcError as error:
+            details = str(error.details())[:_MAX_DETAILS]
+            raise OSError(f"{error.code().name}: {details}") from None
         return answer
 
     def close(self) -> None:

@@ -43,7 +43,6 @@ ENVIRON = {
     "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "x-token=of%20spans",
     "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
 }
-REFUSALS = (grpc.RpcError, OSError, HTTPException, ValueError)
 KINDS = pytest.mark.parametrize("kind", [OtlpReceiver, HttpOtlpReceiver])
 
 
@@ -94,7 +93,7 @@ def test_a_receiver_that_is_away_and_comes_back(kind: type[AnyReceiver]) -> None
     with receiver:
         connection = connected(receiver)
         connection.send(ONE_SPAN)
-    with pytest.raises(REFUSALS):
+    with pytest.raises(OSError, match=r"UNAVAILABLE|refused"):
         connection.send(ONE_SPAN)
     with receiver:
         deadline = time.monotonic() + WAIT_S
@@ -102,7 +101,7 @@ def test_a_receiver_that_is_away_and_comes_back(kind: type[AnyReceiver]) -> None
             try:
                 connection.send(ONE_SPAN)
                 break
-            except REFUSALS:
+            except OSError:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
         assert receiver.names == ["name", "name"]
@@ -113,7 +112,7 @@ def test_a_grpc_receiver_that_refuses() -> None:
     with OtlpReceiver() as receiver:
         connection = connected(receiver)
         receiver.answer = lambda _, context: context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
-        with pytest.raises(grpc.RpcError, match="not now"):
+        with pytest.raises(OSError, match="UNAVAILABLE: not now"):
             connection.send(ONE_SPAN)
         receiver.answer = None
         connection.send(ONE_SPAN)
@@ -138,7 +137,7 @@ def test_closing_aborts_a_grpc_request_in_flight() -> None:
         def send() -> None:
             try:
                 connection.send(ONE_SPAN)
-            except REFUSALS as error:
+            except OSError as error:
                 failed.append(error)
 
         thread = threading.Thread(target=send)
@@ -254,7 +253,7 @@ def test_the_certificates_of_the_environment_are_for_the_own_receiver(tmp_path: 
             if is_own:
                 connection.send(ONE_SPAN)
             else:
-                with pytest.raises(grpc.RpcError):
+                with pytest.raises(OSError, match=r"^UNAVAILABLE: "):
                     connection.send(ONE_SPAN)
             connection.close()
         assert receiver.names == ["name"]
