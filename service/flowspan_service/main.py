@@ -18,16 +18,17 @@ from flowspan_service.api.services import CAPABILITIES
 from flowspan_service.api.span_facts import MessageDecoder
 from flowspan_service.config import without_secrets
 from flowspan_service.domain.errors import ServiceError
+from flowspan_service.domain.otlp_receivers import Signal
 from flowspan_service.loops.background import running, until_stopped
 from flowspan_service.loops.commands import send_open_commands
 from flowspan_service.loops.database import watch_database
 from flowspan_service.loops.housekeeping import keep_house
 from flowspan_service.loops.log_exporter_lifecycle import exporting_logs
 from flowspan_service.loops.open_files import watch_open_files
+from flowspan_service.loops.otlp_receivers import receivers_of
 from flowspan_service.loops.own_telemetry import exporting_metrics, making_own_spans
 from flowspan_service.loops.reaper import Reaper
-from flowspan_service.loops.span_exporter_lifecycle import exporting_spans
-from flowspan_service.loops.span_receivers import receivers_of
+from flowspan_service.loops.span_exporter_lifecycle import exception_signal_of, exporting_spans
 from flowspan_service.loops.tokens import keep_tokens, note_last_uses
 from flowspan_service.loops.unfinished import finish_unfinished
 from flowspan_service.process.clock import SystemClock
@@ -44,9 +45,7 @@ from flowspan_service.process.tuning import tune_collector
 from flowspan_service.stores import StoreOpenError, open_store, sqlite_path
 from flowspan_service.transports.announcement import announce
 from flowspan_service.transports.listening import is_private
-from flowspan_service.transports.log_receivers import exception_signal_of, log_receivers_of
-from flowspan_service.transports.log_sinks import LogSinks
-from flowspan_service.transports.otlp import span_sender
+from flowspan_service.transports.otlp import OtlpConnections
 from flowspan_service.transports.servers import Servers
 
 if TYPE_CHECKING:
@@ -138,21 +137,22 @@ async def _serve(
 async def _telemetry(config: Config, store: Store, backend: Backend) -> AsyncIterator[None]:
     """Export spans, logs and metrics during the block, as far as they are configured."""
     environ, version = os.environ, backend.about.version
-    receivers = receivers_of(config, environ, is_private=is_private(config))
+    receivers = receivers_of(Signal.TRACES, config, environ, is_private=is_private(config))
+    connect = OtlpConnections(environ)
     with (
         exporting_spans(
-            *(config, store, backend.clock, receivers, MessageDecoder(), span_sender),
+            *(config, store, backend.clock, receivers, MessageDecoder(), connect),
             exceptions=exception_signal_of(backend.log_receivers, environ),
         ) as spans,
-        exporting_logs(store, backend.clock, backend.log_receivers, LogSinks(environ)),
-        making_own_spans(config, environ, version=version) as own_spans,
+        exporting_logs(store, backend.clock, backend.log_receivers, connect),
+        making_own_spans(config, environ, connect, version=version) as own_spans,
     ):
         backend.spans_waiting = spans.waiting_count
         if own_spans is not None:
             backend.on_call = own_spans.call
             store.on_write(own_spans.commit)
         take = partial(snapshot, backend)
-        async with exporting_metrics(config, environ, take, version=version):
+        async with exporting_metrics(config, environ, connect, take, version=version):
             yield
 
 
@@ -165,7 +165,9 @@ def _backend(config: Config, store: Store, readers: ThreadPoolExecutor) -> Backe
     in_store = ["before_commit", "after_commit"]
     on_point = crash_point(config.crash_point, config.crash_at, elsewhere=in_store)
     backend = assemble(config, store, clock, readers=readers, about=about, on_point=on_point)
-    backend.log_receivers = log_receivers_of(config, os.environ)
+    backend.log_receivers = receivers_of(
+        Signal.LOGS, config, os.environ, is_private=is_private(config)
+    )
     return backend
 
 

@@ -8,13 +8,13 @@ import pytest
 from tests.support.report_client import ReportStream, created, entered, new_id, now
 
 from flowspan.v1 import log_pb2, report_pb2, report_service_pb2, trace_pb2
-from flowspan_service.domain.log_receivers import LogReceiver, LogReceivers
+from flowspan_service.domain.otlp_receivers import Receiver, Receivers, Signal
 from flowspan_service.domain.sessions import OTLP_GRPC
 
 if TYPE_CHECKING:
     from tests.support.harness import Harness, Stubs
 
-OWN = LogReceiver(OTLP_GRPC, "http://own:4317", is_own=True)
+OWN = Receiver(OTLP_GRPC, "http://own:4317", is_own=True)
 NAMED = trace_pb2.OtlpTarget(logs_url="http://client:4317")
 
 
@@ -44,7 +44,7 @@ def waiting(harness: Harness, session_id: str) -> list[str]:
 
 @pytest.fixture
 def exporting(harness: Harness) -> Harness:
-    harness.backend.log_receivers = LogReceivers(OWN)
+    harness.backend.log_receivers = Receivers(Signal.LOGS, OWN)
     return harness
 
 
@@ -84,14 +84,14 @@ def test_a_batch_that_is_sent_again_waits_once(exporting: Harness, stubs: Stubs)
 @pytest.mark.parametrize(
     ("receivers", "target", "waits"),
     [
-        (LogReceivers(), None, False),
-        (LogReceivers(), NAMED, False),
-        (LogReceivers(allows_clients=True), None, False),
-        (LogReceivers(allows_clients=True), NAMED, True),
+        (Receivers(Signal.LOGS), None, False),
+        (Receivers(Signal.LOGS), NAMED, False),
+        (Receivers(Signal.LOGS, allows_clients=True), None, False),
+        (Receivers(Signal.LOGS, allows_clients=True), NAMED, True),
     ],
 )
 def test_without_a_receiver_no_record_waits(
-    harness: Harness, receivers: LogReceivers, target: trace_pb2.OtlpTarget | None, waits: bool
+    harness: Harness, receivers: Receivers, target: trace_pb2.OtlpTarget | None, waits: bool
 ) -> None:
     harness.backend.log_receivers = receivers
     stream = ReportStream(harness.channel, logs_by_service=True, otlp_target=target)

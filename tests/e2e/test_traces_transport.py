@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import shutil
 import ssl
-import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from tests.support.certificates import self_signed
 from tests.support.otlp import OtlpReceiver
 
 from flowspan.telemetry.endpoint import HTTP, LOGS, METRICS, SendError, Target
@@ -34,6 +33,7 @@ class HttpReceiver:
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
         self.status = 200
+        self.location = ""
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -42,6 +42,8 @@ class HttpReceiver:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 receiver.requests.append((self.path, headers, body))
                 self.send_response(receiver.status)
+                if receiver.location:
+                    self.send_header("location", receiver.location)
                 self.send_header("content-length", "0")
                 self.end_headers()
 
@@ -68,21 +70,7 @@ class HttpReceiver:
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Return a self-signed certificate for loopback, and its key."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl is missing, so no certificate can be created")
-    folder = tmp_path_factory.mktemp("tls")
-    settings = folder / "openssl.cnf"
-    settings.write_text(
-        "[req]\ndistinguished_name=name\nx509_extensions=ext\nprompt=no\n"
-        "[name]\nCN=localhost\n"
-        "[ext]\nsubjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=critical,CA:TRUE\n"
-    )
-    key, pem = folder / "key.pem", folder / "cert.pem"
-    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    command += ["-config", str(settings), "-keyout", str(key), "-out", str(pem)]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
-    return pem, key
+    return self_signed(tmp_path_factory.mktemp("tls"))
 
 
 def test_receiver_of_the_other_protocol_is_an_error(receiver: OtlpReceiver) -> None:
@@ -227,6 +215,23 @@ def test_http_refused(status: int, retryable: bool) -> None:
         with pytest.raises(SendError, match=str(status)) as caught:
             transport.send(ONE_SPAN, TIMEOUT_S)
     assert caught.value.retryable is retryable
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_carries_the_headers_nowhere(status: int) -> None:
+    with HttpReceiver() as receiver, HttpReceiver() as elsewhere:
+        receiver.status = status
+        receiver.location = f"http://127.0.0.1:{elsewhere.port}/v1/traces"
+        target = Target(
+            url=f"http://127.0.0.1:{receiver.port}/",
+            protocol=HTTP,
+            headers=(("authorization", "Bearer secret"),),
+        )
+        with pytest.raises(SendError, match=f"HTTP {status}") as caught:
+            HttpTransport(target).send(ONE_SPAN, TIMEOUT_S)
+    assert not caught.value.retryable
+    assert len(receiver.requests) == 1
+    assert elsewhere.requests == []
 
 
 def test_http_that_nobody_serves() -> None:

@@ -11,12 +11,12 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from tests.support.memory_store import ManualClock
 
 from flowspan_service.api.span_facts import MessageDecoder
+from flowspan_service.domain.otlp_receivers import Receiver
 from flowspan_service.domain.rules.transitions import ProposedTransition, enter
 from flowspan_service.domain.runs import Run, RunKind, TraceContext
 from flowspan_service.domain.states import Cause, State, StateType
 from flowspan_service.loops.span_batches import SpanBatches
 from flowspan_service.loops.span_exporter import LOOP
-from flowspan_service.loops.span_receivers import Receiver
 from flowspan_service.loops.span_senders import SpanSender
 
 if TYPE_CHECKING:

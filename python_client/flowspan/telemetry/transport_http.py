@@ -5,9 +5,15 @@ from __future__ import annotations
 import gzip
 import ssl
 from http.client import BadStatusLine, HTTPException
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.request import (
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    Request,
+    build_opener,
+)
 
 from flowspan.telemetry.endpoint import SendError
 
@@ -17,6 +23,8 @@ if TYPE_CHECKING:
 _RETRYABLE = frozenset({429, 502, 503, 504})
 """The retryable codes of https://opentelemetry.io/docs/specs/otlp/#failures-1."""
 _NOT_FOUND = 404
+_MAX_ANSWER_BYTES = 1 << 20
+"""The maximum size of an answer that is read: the receiver may be any server."""
 
 
 class HttpTransport:
@@ -24,7 +32,7 @@ class HttpTransport:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._ssl: ssl.SSLContext | None = None
+        self._opener: OpenerDirector | None = None
 
     def send(self, body: bytes, timeout_s: float) -> bytes:
         """Send a request."""
@@ -36,9 +44,9 @@ class HttpTransport:
         # The scheme is http or https, as `target_of` ensures.
         request = Request(target.url, data=body, headers=headers, method="POST")  # noqa: S310
         try:
-            with urlopen(request, timeout=timeout_s, context=self._tls()) as response:  # noqa: S310
-                data: bytes = response.read()
-                return data
+            with self._open(request, timeout_s) as response:
+                data: bytes = response.read(_MAX_ANSWER_BYTES + 1)
+                return data if len(data) <= _MAX_ANSWER_BYTES else b""
         except HTTPError as error:
             with error:
                 msg = target.explain(
@@ -65,10 +73,23 @@ class HttpTransport:
     def close(self) -> None:
         """Do nothing: no connection stays open."""
 
-    def _tls(self) -> ssl.SSLContext | None:
+    def _open(self, request: Request, timeout_s: float) -> Any:
+        if self._opener is None:
+            self._opener = self._new_opener()
+        return self._opener.open(request, timeout=timeout_s)
+
+    def _new_opener(self) -> OpenerDirector:
         target = self._target
-        if self._ssl is None and target.is_secure:
-            self._ssl = ssl.create_default_context(cafile=target.certificate)
-            if target.client_certificate is not None:
-                self._ssl.load_cert_chain(target.client_certificate, target.client_key)
-        return self._ssl
+        if not target.is_secure:
+            return build_opener(_NoRedirects)
+        context = ssl.create_default_context(cafile=target.certificate)
+        if target.client_certificate is not None:
+            context.load_cert_chain(target.client_certificate, target.client_key)
+        return build_opener(_NoRedirects, HTTPSHandler(context=context))
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """Treats a redirect as an error: it would carry the headers, such as a token, elsewhere."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 from flowspan_service.adapters.command_watches import CommandWatches
@@ -18,7 +19,7 @@ from flowspan_service.app.known_tokens import KnownTokens
 from flowspan_service.app.sessions import LeaseTerms
 from flowspan_service.domain.errors import StoppingError
 from flowspan_service.domain.ids import IdSource
-from flowspan_service.domain.log_receivers import LogReceivers
+from flowspan_service.domain.otlp_receivers import Receivers, Signal
 from flowspan_service.metrics.calls import Calls
 from flowspan_service.metrics.ended_runs import EndedRuns
 from flowspan_service.metrics.writes import Writes
@@ -119,7 +120,7 @@ class Backend:
     parsing: Parsing = field(default_factory=Parsing)
     under_way: set[str] = field(default_factory=set)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    log_receivers: LogReceivers = field(default_factory=LogReceivers)
+    log_receivers: Receivers = field(default_factory=partial(Receivers, Signal.LOGS))
     on_point: Callable[[str], None] | None = None
     command_watches: CommandWatches = field(default_factory=CommandWatches)
     access_tokens: KnownTokens = field(default_factory=KnownTokens)

@@ -328,11 +328,12 @@ def _process_mark(hello: report_pb2.Hello, call: Call) -> str:
 def _introduction(hello: report_pb2.Hello, backend: Backend, mark: str | None) -> Introduction:
     client_us, now_us = optional_microseconds(hello, "client_time"), backend.clock.now_us()
     target = new_otlp_target(hello.otlp_target)
+    has_receiver = backend.log_receivers.of_target(target) is not None
     return Introduction(
         clock_offset_us=None if client_us is None else offset_at_receipt(client_us, now_us),
         resource=dict(hello.resource),
         spans_by_service=hello.spans_by_service,
-        logs_by_service=hello.logs_by_service and backend.log_receivers.of(target) is not None,
+        logs_by_service=hello.logs_by_service and has_receiver,
         target=target,
         process_mark=mark,
         is_recovering=hello.recovering,

@@ -11,20 +11,22 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 
 from flowspan_service.app.log_exports import ForgetExported
 from flowspan_service.loops.loop_claims import HeldClaim, holder_name
+from flowspan_service.loops.receiver_failures import Failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from flowspan_service.app.ports import Clock, Heads, Store
-    from flowspan_service.domain.log_receivers import LogReceiver, LogReceivers
+    from flowspan_service.domain.otlp_receivers import Receiver, Receivers
     from flowspan_service.domain.runs import Run
     from flowspan_service.domain.sessions import SpanSource
+    from flowspan_service.loops.otlp_connections import Connection
 
 log = structlog.get_logger("flowspan.logs")
 
@@ -35,10 +37,6 @@ GATHER_S = 0.2
 LOOK_INTERVAL_S = 3.0
 """The interval between looks at what waits, and between renewals of the claim."""
 LEASE_S = 30.0
-FIRST_PAUSE_S = 1.0
-MAX_PAUSE_S = 30.0
-GIVE_UP_S = 600.0
-"""The time after which a receiver that a client named is given up."""
 CLOSE_TIMEOUT_S = 2.0
 PAGE = 500
 PAGE_BYTES = 1_000_000
@@ -52,45 +50,25 @@ MAX_BUSY = 16
 _LAST = (1 << 63) - 1
 
 
-class LogSink(Protocol):
-    """A connection to a receiver of logs."""
-
-    def send(self, request: bytes) -> bytes:
-        """Send an ExportLogsServiceRequest, and return the response; may block for seconds.
-
-        Raises:
-            Exception: The receiver did not accept it.
-        """
-        ...
-
-    def close(self) -> None:
-        """Close the connection, and abort a request in flight."""
-        ...
-
-
 class _Lane:
     """The export to one receiver: a thread while records wait, and pauses after failures."""
 
-    def __init__(self, exporter: LogExporter, receiver: LogReceiver, sink: LogSink) -> None:
+    def __init__(self, exporter: LogExporter, receiver: Receiver, connection: Connection) -> None:
         self.receiver = receiver
-        self.sink = sink
+        self.connection = connection
         self.is_busy = False
         self._exporter = exporter
-        self._pause_s = 0.0
-        self._due_s = 0.0
-        self._failing_since_s: float | None = None
+        self._failures = Failures(receiver)
 
     @property
     def is_due(self) -> bool:
         """True unless a thread is at work or pauses after a failure."""
-        return not self.is_busy and time.monotonic() >= self._due_s
+        return not self.is_busy and not self._failures.pause_us(_monotonic_us())
 
     @property
     def is_hopeless(self) -> bool:
         """True if the receiver is given up."""
-        since_s = self._failing_since_s
-        is_old = since_s is not None and time.monotonic() - since_s >= GIVE_UP_S
-        return is_old and not self.receiver.is_own and not self.is_busy
+        return not self.is_busy and self._failures.is_hopeless(_monotonic_us())
 
     def start(self, sources: Mapping[str, SpanSource | None]) -> None:
         """Export what waits of these sessions, in a thread."""
@@ -118,7 +96,7 @@ class _Lane:
         if request:
             from flowspan_service.loops.log_requests import refused_records  # noqa: PLC0415 - below
 
-            response = self.sink.send(request)
+            response = self.connection.send(request)
             refused, reason = refused_records(response) if response else (0, "")
             if refused:
                 log.warning(
@@ -128,22 +106,20 @@ class _Lane:
         return True
 
     def _succeed(self) -> None:
-        if self._failing_since_s is not None:
+        if self._failures.end():
             log.info("logs_exported_again", receiver=self.receiver.url)
-        self._failing_since_s, self._pause_s, self._due_s = None, 0.0, 0.0
 
     def _fail(self, error: Exception) -> None:
         if not self._exporter.may_send:
             return
-        if self._failing_since_s is None:
-            self._failing_since_s = time.monotonic()
+        if self._failures.add(_monotonic_us()):
+            hint = self.receiver.hint
             log.warning(
                 "logs_wait",
                 receiver=self.receiver.url,
                 reason=f"they cannot be exported; the export is retried: {error}",
+                **({"hint": hint} if hint else {}),
             )
-        self._pause_s = min(max(self._pause_s * 2, FIRST_PAUSE_S), MAX_PAUSE_S)
-        self._due_s = time.monotonic() + self._pause_s
 
 
 class LogExporter:
@@ -162,8 +138,8 @@ class LogExporter:
         store: Store,
         clock: Clock,
         *,
-        receivers: LogReceivers,
-        connect: Callable[[LogReceiver], LogSink],
+        receivers: Receivers,
+        connect: Callable[[Receiver], Connection],
         gather_s: float = GATHER_S,
     ) -> None:
         self._store = store
@@ -176,7 +152,7 @@ class LogExporter:
         self._holds_claim = False
         self._after: str | None = None
         """The session after which the next look continues; None for the first."""
-        self._lanes: dict[LogReceiver, _Lane] = {}
+        self._lanes: dict[Receiver, _Lane] = {}
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="logs", daemon=True)
@@ -193,7 +169,7 @@ class LogExporter:
         if self._thread.is_alive():
             self._thread.join(CLOSE_TIMEOUT_S / 2)
         for lane in list(self._lanes.values()):
-            lane.sink.close()
+            lane.connection.close()
         if self._thread.is_alive():
             self._thread.join(CLOSE_TIMEOUT_S / 2)
 
@@ -246,10 +222,10 @@ class LogExporter:
         if not sessions or not self._keep_claim():
             return False
         sources = self._store.sessions.span_sources(sessions)
-        groups: dict[LogReceiver, dict[str, SpanSource | None]] = {}
+        groups: dict[Receiver, dict[str, SpanSource | None]] = {}
         for session_id in sessions:
             source = sources.get(session_id)
-            receiver = self._receivers.of(source.target if source is not None else None)
+            receiver = self._receivers.of(source)
             if receiver is None:
                 self.forget(session_id, _LAST)
             else:
@@ -274,7 +250,7 @@ class LogExporter:
             self._holds_claim = self._claim.take(begin_at=0) is not None
         return self._holds_claim
 
-    def _serve(self, receiver: LogReceiver, group: Mapping[str, SpanSource | None]) -> None:
+    def _serve(self, receiver: Receiver, group: Mapping[str, SpanSource | None]) -> None:
         lane = self._lanes.get(receiver)
         if lane is None:
             if len(self._lanes) >= MAX_LANES:
@@ -287,11 +263,11 @@ class LogExporter:
         elif lane.is_due and sum(each.is_busy for each in self._lanes.values()) < MAX_BUSY:
             lane.start(group)
 
-    def _drop_lanes(self, wanted: Mapping[LogReceiver, object]) -> None:
+    def _drop_lanes(self, wanted: Mapping[Receiver, object]) -> None:
         for receiver, lane in list(self._lanes.items()):
             if receiver not in wanted and not lane.is_busy:
                 del self._lanes[receiver]
-                lane.sink.close()
+                lane.connection.close()
 
     # For the lanes
 
@@ -324,3 +300,7 @@ class LogExporter:
     def forget(self, session_id: str, upto: int) -> None:
         """Note that records of a session were exported, or never will be."""
         self._store.submit(ForgetExported(session_id, upto=upto)).result()
+
+
+def _monotonic_us() -> int:
+    return time.monotonic_ns() // 1000

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from flowspan_service.domain.runs import Run
     from flowspan_service.domain.sessions import SpanSource
 
+MAX_REASON = 200
+"""The maximum length of a receiver's reason, in characters."""
 SERVICE_NAME = "service.name"
 DEFAULT_SERVICE_NAME = "flowspan"
 _LEVELS = {10: "DEBUG", 20: "INFO", 30: "WARN", 40: "ERROR", 50: "FATAL"}
@@ -58,9 +60,9 @@ def log_request(
 
 
 def refused_records(response: bytes) -> tuple[int, str]:
-    """Return the number of records that a receiver has rejected, and its reason."""
+    """Return the number of records that a receiver has rejected, and its reason, shortened."""
     partial = ExportLogsServiceResponse.FromString(response).partial_success
-    return partial.rejected_log_records, partial.error_message
+    return partial.rejected_log_records, partial.error_message[:MAX_REASON]
 
 
 def _fill(record: LogRecord, entry: LogEntry, runs: Mapping[str, Run], now_us: int) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
+
+from flowspan_service.domain.otlp_receivers import Signal
+from flowspan_service.loops.otlp_receivers import own_receiver
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
     from flowspan_service.config import Config
     from flowspan_service.loops.metric_exporter import MetricsExport
+    from flowspan_service.loops.otlp_connections import Connect, Connection
     from flowspan_service.loops.own_spans import OwnSpans
     from flowspan_service.metrics.points import Snapshot
 
@@ -25,6 +29,7 @@ DEFAULT_INTERVAL_S = 60.0
 async def exporting_metrics(
     config: Config,
     environ: Mapping[str, str],
+    connect: Connect,
     take: Callable[[], Awaitable[Snapshot]],
     *,
     version: str,
@@ -34,13 +39,20 @@ async def exporting_metrics(
     Args:
         config: The settings.
         environ: The environment, whose standard variables apply.
+        connect: Connects to receivers.
         take: Returns a snapshot of the figures.
         version: The version of the service.
     """
-    if not config.otlp_metrics or _is_disabled(environ):
+    receiver = None
+    if config.otlp_metrics:
+        receiver = own_receiver(Signal.METRICS, config, environ, has_default=True)
+    if receiver is None:
         yield
         return
-    export = _LateExport(lambda: _metrics_export(config, environ, take, version))
+    connection = connect(Signal.METRICS, receiver)
+    about = _About(environ, version=version, is_embedded=config.is_embedded)
+    place = receiver.url
+    export = _LateExport(lambda: _metrics_export(connection, take, about, place=place))
     exporting = asyncio.create_task(export.run(interval_s(environ)))
     try:
         yield
@@ -88,19 +100,23 @@ class _LateExport:
 
 @contextlib.contextmanager
 def making_own_spans(
-    config: Config, environ: Mapping[str, str], *, version: str
+    config: Config, environ: Mapping[str, str], connect: Connect, *, version: str
 ) -> Iterator[OwnSpans | None]:
     """Yield the maker of the service's own spans; None unless they are configured.
 
     Args:
         config: The settings.
         environ: The environment, whose standard variables apply.
+        connect: Connects to receivers.
         version: The version of the service.
     """
-    spans = None
-    if config.own_spans and not _is_disabled(environ):
+    spans, receiver = None, None
+    if config.own_spans:
+        receiver = own_receiver(Signal.TRACES, config, environ, has_default=True)
+    if receiver is not None:
+        about = _About(environ, version=version, is_embedded=config.is_embedded)
         try:
-            spans = _own_spans(config, environ, version)
+            spans = _own_spans(connect(Signal.TRACES, receiver), about)
         except Exception:
             log.exception("own_spans_off")
     try:
@@ -119,46 +135,47 @@ def interval_s(environ: Mapping[str, str]) -> float:
     return value if 0 < value < float("inf") else DEFAULT_INTERVAL_S
 
 
+class _About(NamedTuple):
+    """The facts that describe the service in its telemetry."""
+
+    environ: Mapping[str, str]
+    version: str
+    is_embedded: bool
+
+
 def _metrics_export(
-    config: Config,
-    environ: Mapping[str, str],
+    connection: Connection,
     take: Callable[[], Awaitable[Snapshot]],
-    version: str,
+    about: _About,
+    *,
+    place: str,
 ) -> MetricsExport:
-    from flowspan_service.loops import own_receiver  # noqa: PLC0415 - start-up cost
     from flowspan_service.loops.metric_exporter import (  # noqa: PLC0415 - start-up cost
         MetricsExport,
     )
-
-    receiver = own_receiver.own_receiver(
-        "metrics", endpoint=config.otlp_endpoint, protocol=config.otlp_protocol, environ=environ
+    from flowspan_service.loops.own_sinks import (  # noqa: PLC0415 - start-up cost
+        MetricSink,
+        own_resource,
     )
+
     return MetricsExport(
         take,
-        sink=own_receiver.metric_exporter(receiver),
-        resource=own_receiver.own_resource(
-            environ, version=version, is_embedded=config.is_embedded
-        ),
-        version=version,
-        place=receiver.url or "the receiver of OTEL_EXPORTER_OTLP_*",
+        sink=MetricSink(connection),
+        resource=own_resource(about.environ, version=about.version, is_embedded=about.is_embedded),
+        version=about.version,
+        place=place,
     )
 
 
-def _own_spans(config: Config, environ: Mapping[str, str], version: str) -> OwnSpans:
-    from flowspan_service.loops import own_receiver  # noqa: PLC0415 - start-up cost
+def _own_spans(connection: Connection, about: _About) -> OwnSpans:
+    from flowspan_service.loops.own_sinks import (  # noqa: PLC0415 - start-up cost
+        OwnSpanSink,
+        own_resource,
+    )
     from flowspan_service.loops.own_spans import OwnSpans  # noqa: PLC0415 - start-up cost
 
-    receiver = own_receiver.own_receiver(
-        "traces", endpoint=config.otlp_endpoint, protocol=config.otlp_protocol, environ=environ
-    )
     return OwnSpans(
-        own_receiver.span_exporter(receiver),
-        resource=own_receiver.own_resource(
-            environ, version=version, is_embedded=config.is_embedded
-        ),
-        version=version,
+        OwnSpanSink(connection),
+        resource=own_resource(about.environ, version=about.version, is_embedded=about.is_embedded),
+        version=about.version,
     )
-
-
-def _is_disabled(environ: Mapping[str, str]) -> bool:
-    return environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"

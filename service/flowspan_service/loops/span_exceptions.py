@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
     from opentelemetry.sdk.trace import Event
 
-    from flowspan_service.loops.log_exporter import LogSink
+    from flowspan_service.loops.otlp_connections import Connection
     from flowspan_service.loops.span_senders import Sink
 
 log = structlog.get_logger("flowspan.spans")
@@ -43,15 +43,15 @@ _NAMES = (
 
 
 class ExceptionLogs:
-    """A sink of spans that sends their exceptions to a sink of logs.
+    """A sink of spans that sends their exceptions as log records.
 
     Args:
         sink: Sends the spans.
-        logs: Sends the log records.
+        logs: The connection to the receiver of logs.
         keeps_events: True if the spans keep their events as well.
     """
 
-    def __init__(self, sink: Sink, logs: LogSink, *, keeps_events: bool) -> None:
+    def __init__(self, sink: Sink, logs: Connection, *, keeps_events: bool) -> None:
         self._sink = sink
         self._logs = logs
         self._keeps_events = keeps_events
@@ -70,7 +70,7 @@ class ExceptionLogs:
         return self._sink.export(spans)
 
     def shutdown(self) -> None:
-        """Close both sinks, and abort an export in flight."""
+        """Close both connections, and abort an export in flight."""
         self._logs.close()
         self._sink.shutdown()
 

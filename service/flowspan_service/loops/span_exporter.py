@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
     from flowspan_service.app.ports import Clock, Heads, Store
     from flowspan_service.app.ports.runs import SpanRuns
+    from flowspan_service.domain.otlp_receivers import Receiver, Receivers
     from flowspan_service.domain.runs import Run
     from flowspan_service.domain.sessions import SpanSource
     from flowspan_service.loops.span_lanes import Sender
-    from flowspan_service.loops.span_receivers import Receiver, Receivers
     from flowspan_service.loops.span_watermark import OldWatermark
 
 log = structlog.get_logger("flowspan.spans")

@@ -6,21 +6,21 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from flowspan_service.domain.otlp_receivers import Signal
 from flowspan_service.loops.loop_claims import holder_name
 from flowspan_service.loops.span_exporter import SpanExporter
 from flowspan_service.loops.span_watermark import OldWatermark
 from flowspan_service.process.live_processes import exists
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from flowspan_service.app.ports import Clock, Store
     from flowspan_service.config import Config
+    from flowspan_service.domain.otlp_receivers import Receiver, Receivers
     from flowspan_service.domain.span_facts import SpanDecoder
-    from flowspan_service.loops.log_exporter import LogSink
+    from flowspan_service.loops.otlp_connections import Connect
     from flowspan_service.loops.span_lanes import Sender
-    from flowspan_service.loops.span_receivers import Receiver, Receivers
-    from flowspan_service.loops.span_senders import RequestSenders
 
 WATERMARK_FILE = "spans-exported"
 LATE_START_S = 2.0
@@ -31,10 +31,23 @@ the first run of a local service."""
 class ExceptionSignal(NamedTuple):
     """How the service's own receiver gets exceptions: as log records."""
 
-    connect: Callable[[], LogSink]
-    """Returns a connection to the receiver of logs."""
+    receiver: Receiver
+    """The receiver of logs."""
     keeps_events: bool
     """True if the spans keep their events as well."""
+
+
+def exception_signal_of(logs: Receivers, environ: Mapping[str, str]) -> ExceptionSignal | None:
+    """Return how the service's own receiver gets exceptions; None for events of spans.
+
+    Args:
+        logs: The receivers of logs. Without one of the service, the events stay.
+        environ: The environment, which may opt in to log records.
+    """
+    choice = environ.get("OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN", "").strip().lower()
+    if logs.own is None or choice not in ("logs", "logs/dup"):
+        return None
+    return ExceptionSignal(logs.own, keeps_events=choice == "logs/dup")
 
 
 @contextlib.contextmanager
@@ -44,7 +57,7 @@ def exporting_spans(
     clock: Clock,
     receivers: Receivers,
     decoder: SpanDecoder,
-    request_senders: RequestSenders,
+    connect: Connect,
     exceptions: ExceptionSignal | None = None,
 ) -> Iterator[SpanExporter]:
     """Export spans during the block; yield the exporter.
@@ -55,14 +68,14 @@ def exporting_spans(
         clock: The time.
         receivers: Where spans go.
         decoder: Decodes the facts that spans show.
-        request_senders: Returns senders to the receivers that clients name.
+        connect: Connects to receivers.
         exceptions: How the service's own receiver gets exceptions; None for events of spans.
     """
     exporter = SpanExporter(
         store,
         clock,
         receivers=receivers,
-        senders=_senders(store, decoder, request_senders, exceptions),
+        senders=_senders(store, decoder, connect, exceptions),
         exists=exists,
         holder=holder_name(process_id=os.getpid(), is_shared=store.is_shared),
         is_shared=store.is_shared,
@@ -79,7 +92,7 @@ def exporting_spans(
 def _senders(
     store: Store,
     decoder: SpanDecoder,
-    request_senders: RequestSenders,
+    connect: Connect,
     exceptions: ExceptionSignal | None,
 ) -> Callable[[Receiver], Sender]:
     def sender(receiver: Receiver) -> Sender:
@@ -89,16 +102,18 @@ def _senders(
             service_resource,
         )
         from flowspan_service.loops.span_senders import (  # noqa: PLC0415 - start-up cost
+            Sink,
             SpanSender,
-            sink_of,
+            SpanSink,
         )
 
         batches = SpanBatches(store, service_resource(), decoder)
-        sink = sink_of(receiver, request_senders)
+        sink: Sink = SpanSink(connect(Signal.TRACES, receiver))
         if receiver.is_own and exceptions is not None:
             from flowspan_service.loops.span_exceptions import ExceptionLogs  # noqa: PLC0415 - rare
 
-            sink = ExceptionLogs(sink, exceptions.connect(), keeps_events=exceptions.keeps_events)
+            logs = connect(Signal.LOGS, exceptions.receiver)
+            sink = ExceptionLogs(sink, logs, keeps_events=exceptions.keeps_events)
         return SpanSender(batches, sink)
 
     return sender

@@ -13,18 +13,16 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from flowspan_service.loops.receiver_failures import Failures
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from flowspan_service.domain.otlp_receivers import Receiver
     from flowspan_service.domain.runs import Run
-    from flowspan_service.loops.span_receivers import Receiver
 
 log = structlog.get_logger("flowspan.spans")
 
-FIRST_PAUSE_S = 1.0
-MAX_PAUSE_S = 30.0
-GIVE_UP_S = 600.0
-"""The time after which a receiver that a client named is given up."""
 MAX_LATE = 10_000
 """The maximum number of ids that a lane keeps. Above it, runs are read (and sent) again."""
 
@@ -76,9 +74,7 @@ class Lane:
         self._sending_late = False
         self._outcome: bool | None = None
         self._is_closed = False
-        self._pause_s = 0.0
-        self._due_us = 0
-        self._failing_since_us: int | None = None
+        self._failures = Failures(receiver)
 
     @property
     def is_busy(self) -> bool:
@@ -99,11 +95,11 @@ class Lane:
     @property
     def is_failing(self) -> bool:
         """True if the last page failed."""
-        return self._failing_since_us is not None
+        return self._failures.is_failing
 
     def pause_us(self, now_us: int) -> int:
         """Return the time until the next try; 0 if it is due."""
-        return max(0, self._due_us - now_us)
+        return self._failures.pause_us(now_us)
 
     def low_position(self) -> int | None:
         """Return the lowest position of a run that is not done; None if all are."""
@@ -194,13 +190,11 @@ class Lane:
         return True
 
     def _succeed(self) -> None:
-        if self._failing_since_us is not None:
+        if self._failures.end():
             log.info("spans_exported_again", receiver=self.receiver.url)
-        self._failing_since_us, self._pause_s, self._due_us = None, 0.0, 0
 
     def _fail(self, sent: Sequence[tuple[int, str]], now_us: int) -> None:
-        if self._failing_since_us is None:
-            self._failing_since_us = now_us
+        if self._failures.add(now_us):
             hint = self.receiver.hint
             log.warning(
                 "spans_wait",
@@ -208,8 +202,6 @@ class Lane:
                 reason="they cannot be exported; the export is retried",
                 **({"hint": hint} if hint else {}),
             )
-        self._pause_s = min(max(self._pause_s * 2, FIRST_PAUSE_S), MAX_PAUSE_S)
-        self._due_us = now_us + round(self._pause_s * 1e6)
         if self._sending_late:
             for position, run_id in sent:
                 self.add_late(position, run_id)
@@ -218,10 +210,7 @@ class Lane:
 
     def is_hopeless(self, now_us: int) -> bool:
         """Return True if nothing more is sent to the receiver."""
-        since_us = self._failing_since_us
-        if self.receiver.is_own or since_us is None or self.is_busy:
-            return False
-        return now_us - since_us >= GIVE_UP_S * 1e6
+        return not self.is_busy and self._failures.is_hopeless(now_us)
 
     def close(self) -> None:
         """Close the connection. A page under way has no outcome then."""

@@ -1,29 +1,23 @@
-"""Senders of spans: the exporters of OpenTelemetry for the receiver of the service, and plain ones.
-
-The exporters of OpenTelemetry follow the environment of the service: headers, certificates,
-timeout, compression. That is for its own receiver only. Receivers that clients name get plain
-requests.
-"""
+"""The sending of spans: runs become spans, spans become requests, and a connection takes these."""
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Protocol
 
+import structlog
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from flowspan_service.domain.sessions import OTLP_GRPC
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import TypeAlias
+    from collections.abc import Sequence
 
     from opentelemetry.sdk.trace import ReadableSpan
 
     from flowspan_service.domain.runs import Run
+    from flowspan_service.loops.otlp_connections import Connection
     from flowspan_service.loops.span_batches import SpanBatches
-    from flowspan_service.loops.span_receivers import Receiver
+
+log = structlog.get_logger("flowspan.spans")
 
 
 class Sink(Protocol):
@@ -36,22 +30,6 @@ class Sink(Protocol):
     def shutdown(self) -> None:
         """Close the sink, and abort an export in flight."""
         ...
-
-
-class RequestSender(Protocol):
-    """A connection to a receiver that takes encoded requests."""
-
-    def send(self, body: bytes) -> bool:
-        """Send a request; return True if it was accepted. May block for seconds."""
-        ...
-
-    def close(self) -> None:
-        """Close the connection."""
-        ...
-
-
-RequestSenders: TypeAlias = "Callable[[str, str], RequestSender]"
-"""Returns a sender of spans by the protocol and the URL of a receiver."""
 
 
 class SpanSender:
@@ -76,46 +54,26 @@ class SpanSender:
         self._sink.shutdown()
 
 
-class PlainSink:
-    """Sends spans without headers and certificates of the service's environment.
+class SpanSink:
+    """Sends spans over a connection.
 
     Args:
-        sender: Sends the requests.
+        connection: The connection to the receiver.
     """
 
-    def __init__(self, sender: RequestSender) -> None:
-        self._sender = sender
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
     def export(self, spans: Sequence[ReadableSpan], /) -> SpanExportResult:
         """Send the spans; may block for seconds."""
-        accepted = self._sender.send(encode_spans(spans).SerializeToString())
-        return SpanExportResult.SUCCESS if accepted else SpanExportResult.FAILURE
+        request = encode_spans(spans).SerializeToString()
+        try:
+            self._connection.send(request)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the spans are sent again
+            log.debug("otlp_request_failed", error=str(error))
+            return SpanExportResult.FAILURE
+        return SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:
         """Close the connection."""
-        self._sender.close()
-
-
-def sink_of(receiver: Receiver, senders: RequestSenders) -> Sink:
-    """Return a sink to a receiver.
-
-    Args:
-        receiver: The receiver.
-        senders: Returns plain senders.
-    """
-    if not receiver.is_own:
-        return PlainSink(senders(receiver.protocol, receiver.url))
-    # They log each of their tries; the exporter says once that spans wait.
-    logging.getLogger("opentelemetry.exporter.otlp").setLevel(logging.CRITICAL)
-    logging.getLogger("opentelemetry.exporter.http").setLevel(logging.CRITICAL)
-    if receiver.protocol == OTLP_GRPC:
-        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415 - only one
-            OTLPSpanExporter as GrpcExporter,
-        )
-
-        return GrpcExporter(endpoint=receiver.url)
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 - of them
-        OTLPSpanExporter as HttpExporter,
-    )
-
-    return HttpExporter(endpoint=receiver.url)
+        self._connection.close()

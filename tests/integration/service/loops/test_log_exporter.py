@@ -13,12 +13,13 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
 )
 from tests.support.memory_store import ManualClock, MemoryStore
 
-from flowspan_service.domain.log_receivers import LogReceiver, LogReceivers
 from flowspan_service.domain.logs import LogEntry
+from flowspan_service.domain.otlp_receivers import Receiver, Receivers, Signal
 from flowspan_service.domain.runs import Run, RunKind
 from flowspan_service.domain.sessions import OTLP_GRPC, OtlpTarget, Session, SessionStatus
 from flowspan_service.domain.states import State, StateType
 from flowspan_service.loops import log_exporter as exporter_module
+from flowspan_service.loops import receiver_failures
 from flowspan_service.loops.log_exporter import LogExporter
 from flowspan_service.loops.log_exporter_lifecycle import exporting_logs
 from flowspan_service.loops.loop_claims import HeldClaim
@@ -29,14 +30,14 @@ if TYPE_CHECKING:
     from flowspan_service.app.ports import UnitOfWork
 
 WAIT_S = 30.0
-OWN = LogReceiver(OTLP_GRPC, "http://own:4317", is_own=True)
+OWN = Receiver(OTLP_GRPC, "http://own:4317", is_own=True)
 RUN = "0199c0de-0000-7000-8000-000000000001"
 
 
 class Sink:
     """Keeps the texts; fails as long as it is told."""
 
-    def __init__(self, receiver: LogReceiver, arrived: threading.Condition) -> None:
+    def __init__(self, receiver: Receiver, arrived: threading.Condition) -> None:
         self.receiver = receiver
         self.arrived = arrived
         self.texts: list[str] = []
@@ -88,14 +89,14 @@ class World:
             Run(RUN, RunKind.FLOW, "etl", "", None, RUN, RUN, (), None, None, "", 0, state)
         )
 
-    def connect(self, receiver: LogReceiver) -> Sink:
+    def connect(self, receiver: Receiver) -> Sink:
         sink = self.sinks.get(receiver.url)
         if sink is None:
             sink = self.sinks[receiver.url] = Sink(receiver, self.arrived)
         return sink
 
     def sink(self, url: str = OWN.url) -> Sink:
-        return self.connect(OWN if url == OWN.url else LogReceiver(OTLP_GRPC, url))
+        return self.connect(OWN if url == OWN.url else Receiver(OTLP_GRPC, url))
 
     def log(self, session_id: str, *texts: str, target: str = "") -> None:
         """Store records of a session that wait; its client names a receiver."""
@@ -111,11 +112,11 @@ class World:
 
         self.store.do(add)
 
-    def start(self, own: LogReceiver | None = OWN) -> LogExporter:
+    def start(self, own: Receiver | None = OWN) -> LogExporter:
         exporter = LogExporter(
             self.store,
             self.store.clock,
-            receivers=LogReceivers(own, allows_clients=True),
+            receivers=Receivers(Signal.LOGS, own, allows_clients=True),
             connect=self.connect,
             gather_s=0.0,
         )
@@ -139,8 +140,8 @@ class World:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(exporter_module, "FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(exporter_module, "MAX_PAUSE_S", 0.02)
+    monkeypatch.setattr(receiver_failures, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(receiver_failures, "MAX_PAUSE_S", 0.02)
     monkeypatch.setattr(exporter_module, "LOOK_INTERVAL_S", 0.02)
     world = World()
     yield world
@@ -208,7 +209,7 @@ def test_many_sessions_of_a_dead_receiver_hold_up_no_other(
 def test_a_receiver_that_a_client_named_is_given_up(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporter_module, "GIVE_UP_S", 0.05)
+    monkeypatch.setattr(receiver_failures, "GIVE_UP_S", 0.05)
     world.sink("http://dead:1").fails = world.sink().fails = True
     world.log("s1", "lost", target="http://dead:1")
     world.log("s2", "kept")
@@ -286,7 +287,8 @@ def test_an_exporter_that_lost_its_claim_stops(world: World) -> None:
 def test_a_service_that_exports_none_forgets_what_waits(world: World) -> None:
     world.log("s1", "a")
     world.log("s2", "b")
-    with exporting_logs(world.store, world.store.clock, LogReceivers(), world.connect):
+    none = Receivers(Signal.LOGS)
+    with exporting_logs(world.store, world.store.clock, none, lambda _, at: world.connect(at)):
         world.wait_until(world.nothing_waits)
     assert world.sinks == {}
 

@@ -23,12 +23,12 @@ from tests.support.span_exports import (
     wait_until,
 )
 
+from flowspan_service.domain.otlp_receivers import Receivers, Signal
 from flowspan_service.domain.states import Cause, StateType
+from flowspan_service.loops import receiver_failures
 from flowspan_service.loops import span_exporter as spans_module
-from flowspan_service.loops import span_lanes
 from flowspan_service.loops.loop_claims import LEASE_S, HeldClaim, holder_name
 from flowspan_service.loops.span_exporter import SpanExporter
-from flowspan_service.loops.span_receivers import Receivers
 from flowspan_service.loops.span_watermark import OldWatermark
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def start(
     store: MemoryStore, sink: FakeSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., SpanExporter]]:
     monkeypatch.setattr(spans_module, "FIRST_PAUSE_S", 0.001)
-    monkeypatch.setattr(span_lanes, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(receiver_failures, "FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr(spans_module, "RETRY_S", 0.001)
     monkeypatch.setattr(spans_module, "LOOK_INTERVAL_S", 0.001)
     started = []
@@ -63,7 +63,7 @@ def start(
         exporter = SpanExporter(
             store,
             store.clock,
-            receivers=Receivers(OWN, allows_clients=False),
+            receivers=Receivers(Signal.TRACES, OWN),
             senders=senders_to(store, sink),
             exists=lambda *_: None,
             holder=holder_name(process_id=1, is_shared=is_shared),
@@ -427,7 +427,7 @@ def replica(store: MemoryStore, sink: FakeSink, number: int) -> SpanExporter:
     exporter = SpanExporter(
         store,
         store.clock,
-        receivers=Receivers(OWN, allows_clients=False),
+        receivers=Receivers(Signal.TRACES, OWN),
         senders=senders_to(store, sink),
         exists=lambda *_: None,
         holder=f"replica {number}",

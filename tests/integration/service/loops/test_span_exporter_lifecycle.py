@@ -13,12 +13,13 @@ from tests.support.span_exports import Begin, End
 
 from flowspan_service.api.span_facts import MessageDecoder
 from flowspan_service.config import load
+from flowspan_service.domain.otlp_receivers import Signal
 from flowspan_service.domain.sessions import OtlpTarget, Session, SessionStatus
 from flowspan_service.domain.states import Cause, StateType
 from flowspan_service.loops import span_exporter_lifecycle
+from flowspan_service.loops.otlp_receivers import receivers_of
 from flowspan_service.loops.span_exporter_lifecycle import exporting_spans
-from flowspan_service.loops.span_receivers import receivers_of
-from flowspan_service.transports.otlp import span_sender
+from flowspan_service.transports.otlp import OtlpConnections
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +43,7 @@ def test_headers_go_to_the_receiver_of_the_service_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, protocol: str, is_own: bool
 ) -> None:
     monkeypatch.setattr(span_exporter_lifecycle, "LATE_START_S", 0.0)
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20secret")
+    environ = {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20secret"}
     store = MemoryStore(ManualClock())
     receiver: Any = OtlpReceiver() if protocol == "grpc" else HttpOtlpReceiver()
     with receiver:
@@ -54,8 +55,9 @@ def test_headers_go_to_the_receiver_of_the_service_only(
         store.data.sessions["s"] = Session("s", SessionStatus.CLOSED, 0, 1, 1, 1)
         store.data.targets["s"] = target
         config = load(arguments, {})
-        receivers = receivers_of(config, {}, is_private=True)
-        with exporting_spans(config, store, store.clock, receivers, MessageDecoder(), span_sender):
+        receivers = receivers_of(Signal.TRACES, config, environ, is_private=True)
+        connect = OtlpConnections(environ)
+        with exporting_spans(config, store, store.clock, receivers, MessageDecoder(), connect):
             store.do(Begin("lost"))
             store.data.runs["lost"].session_id = "s"
             store.do(End("lost", StateType.CRASHED, Cause.SESSION_LOST))

@@ -21,12 +21,12 @@ from tests.support.span_exports import (
     wait_until,
 )
 
+from flowspan_service.domain.otlp_receivers import Receiver, Receivers, Signal
 from flowspan_service.domain.sessions import OtlpTarget, Session, SessionStatus
 from flowspan_service.domain.states import Cause, StateType
-from flowspan_service.loops import span_doubts, span_lanes, unreceived_spans
+from flowspan_service.loops import receiver_failures, span_doubts, span_lanes, unreceived_spans
 from flowspan_service.loops import span_exporter as spans_module
 from flowspan_service.loops.span_exporter import CLIENTS_LOOP, SpanExporter
-from flowspan_service.loops.span_receivers import Receiver, Receivers
 from flowspan_service.loops.span_watermark import OldWatermark
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Rig:
         self.exporter = SpanExporter(
             store,
             store.clock,
-            receivers=Receivers(OWN if own else None, allows_clients=allows_clients),
+            receivers=Receivers(Signal.TRACES, OWN if own else None, allows_clients=allows_clients),
             senders=self._sender,
             exists=lambda process_id, *_: process_id in self.alive,
             holder=holder,
@@ -97,8 +97,8 @@ class Rig:
 
 @pytest.fixture
 def rig(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Rig]]:
-    monkeypatch.setattr(span_lanes, "FIRST_PAUSE_S", 0.001)
-    monkeypatch.setattr(span_lanes, "MAX_PAUSE_S", 0.005)
+    monkeypatch.setattr(receiver_failures, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(receiver_failures, "MAX_PAUSE_S", 0.005)
     monkeypatch.setattr(span_doubts, "EXAMINE_US", 1_000)
     monkeypatch.setattr(span_doubts, "READ_US", 5_000)
     rigs: list[Rig] = []
@@ -177,7 +177,7 @@ def test_a_named_receiver_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
     lines: LogCapture,
 ) -> None:
-    monkeypatch.setattr(span_lanes, "GIVE_UP_S", 0.2)
+    monkeypatch.setattr(receiver_failures, "GIVE_UP_S", 0.2)
     monkeypatch.setattr(spans_module, "PAGE", 2)
     made = rig(own=False)
     dead = made.sink(NAMED.traces_url)

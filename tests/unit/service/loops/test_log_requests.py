@@ -112,3 +112,5 @@ def test_refused_records_are_read_from_the_response() -> None:
     response.partial_success.rejected_log_records = 2
     response.partial_success.error_message = "too old"
     assert refused_records(response.SerializeToString()) == (2, "too old")
+    response.partial_success.error_message = "x" * 10_000
+    assert refused_records(response.SerializeToString()) == (2, "x" * 200)

@@ -1,40 +1,11 @@
-"""Where the service sends what it tells about itself, and as what."""
+"""The name of the service in what it tells about itself, and the interval of its metrics."""
 
 from __future__ import annotations
 
 import pytest
 
-from flowspan_service.loops.own_receiver import Receiver, own_receiver, own_resource
+from flowspan_service.loops.own_sinks import own_resource
 from flowspan_service.loops.own_telemetry import interval_s
-
-GRPC, HTTP = "grpc", "http/protobuf"
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "protocol", "environ", "expected"),
-    [
-        ("http://otlp:4317", GRPC, {}, Receiver(GRPC, "http://otlp:4317")),
-        ("otlp:4317", GRPC, {}, Receiver(GRPC, "http://otlp:4317")),
-        ("http://otlp:4318", HTTP, {}, Receiver(HTTP, "http://otlp:4318/v1/metrics")),
-        ("https://otlp/base/", HTTP, {}, Receiver(HTTP, "https://otlp/base/v1/metrics")),
-        # The endpoint of the service has the protocol of the service.
-        (
-            "http://otlp:4317",
-            GRPC,
-            {"OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": HTTP},
-            Receiver(GRPC, "http://otlp:4317"),
-        ),
-        ("", GRPC, {}, Receiver(GRPC, None)),
-        ("", GRPC, {"OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": " HTTP/protobuf"}, Receiver(HTTP, None)),
-        ("", HTTP, {"OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "http/json"}, Receiver(HTTP, None)),
-        ("", HTTP, {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": GRPC}, Receiver(HTTP, None)),
-    ],
-)
-def test_the_receiver_of_metrics(
-    endpoint: str, protocol: str, environ: dict[str, str], expected: Receiver
-) -> None:
-    found = own_receiver("metrics", endpoint=endpoint, protocol=protocol, environ=environ)
-    assert found == expected
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.unit.service.loops.test_span_records import make_run
 
+from flowspan_service.domain.otlp_receivers import Receiver
 from flowspan_service.loops import span_lanes
 from flowspan_service.loops.span_lanes import Lane
-from flowspan_service.loops.span_receivers import Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
