@@ -227,7 +227,8 @@ def test_runs_that_never_begin_show_what_they_waited_for(
 
     add = receiver.one("add")
     assert add.attributes["flowspan.state.name"] == "NotReady"
-    assert waits_of(receiver, add) == ["input"]
+    # On a busy machine, the run may wait for a thread as well, which learns of the failure.
+    assert waits_of(receiver, add) in (["input"], ["input", "thread"])
 
 
 def test_a_task_that_is_called_waits_for_nothing(

@@ -8,14 +8,13 @@ OpenTelemetry before the first request.
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
-import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 from flowspan import clock
+from flowspan.after_fork import renew_after_fork
 from flowspan.own_threads import own_thread
 from flowspan.telemetry.endpoint import SendError
 from flowspan.telemetry.fork_guard import no_fork
@@ -124,15 +123,7 @@ class ExportQueue(Generic[T]):
         """True if the process is about to end: failed requests are not retried."""
         self._stopped = self._is_ending = False
         self._prepare()
-        reference = weakref.ref(self)
-
-        def after_fork() -> None:
-            queue = reference()
-            if queue is not None:
-                queue._after_fork()  # noqa: SLF001 - belongs to the class
-
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=after_fork)
+        renew_after_fork(self)
 
     def _prepare(self) -> None:
         self._queue: deque[tuple[T, int] | threading.Event] = deque()
@@ -145,7 +136,8 @@ class ExportQueue(Generic[T]):
         self._hurry = threading.Event()
         """Event that interrupts the thread's waits for more items and between attempts."""
 
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
+        """Begin anew in the child, with an empty queue."""
         # The items queued at the fork are sent by the parent.
         self._transport.reset()
         self._prepare()

@@ -11,10 +11,8 @@ are dropped. A failed request is retried with backoff. All failures together log
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
-import weakref
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -24,6 +22,7 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_val
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from flowspan import clock
+from flowspan.after_fork import renew_after_fork
 from flowspan.telemetry.endpoint import SendError, Transport
 from flowspan.telemetry.export_queue import begin_exit, exit_time_left
 from flowspan.telemetry.fast_span import FastRunSpan, FastSpan
@@ -155,15 +154,7 @@ class ExportingProcessor(SpanProcessor):
         """True if the process is about to end: failed requests are not retried."""
         self._stopped = False
         self._prepare()
-        if hasattr(os, "register_at_fork"):
-            reference = weakref.ref(self)
-
-            def after_fork() -> None:
-                processor = reference()
-                if processor is not None:
-                    processor._after_fork()  # noqa: SLF001 - belongs to the class
-
-            os.register_at_fork(after_in_child=after_fork)
+        renew_after_fork(self)
 
     def _prepare(self) -> None:
         self._queue: deque[AnySpan | Chunk | threading.Event] = deque()
@@ -184,7 +175,8 @@ class ExportingProcessor(SpanProcessor):
         self._hurry = threading.Event()
         """Event that interrupts the thread's waits for more spans and between attempts."""
 
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
+        """Begin anew in the child, with an empty queue."""
         # The spans queued at the fork are sent by the parent.
         self._transport.reset()
         self._heads.clear()  # the resource names the process

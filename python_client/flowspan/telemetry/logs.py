@@ -18,7 +18,6 @@ from __future__ import annotations
 import atexit
 import json
 import logging
-import os
 import sys
 import threading
 import weakref
@@ -27,6 +26,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowspan import clock
+from flowspan.after_fork import renew_after_fork
 from flowspan.connection.process_resource import process_resource
 from flowspan.core.failures import shorten
 from flowspan.exceptions import ConfigError
@@ -54,8 +54,27 @@ _MAX_EXTRA_BYTES = 16_000
 _PLAIN = (str, int, float, bool)
 _KNOWN = frozenset(
     {
-        *vars(logging.LogRecord("", 0, "", 0, "", (), None)),
-        *("message", "asctime", "taskName"),
+        # Of the standard library. A record to take them from would read the clock, at the import.
+        *(
+            "args",
+            "asctime",
+            "created",
+            "exc_info",
+            "exc_text",
+            "filename",
+            "funcName",
+            "levelname",
+        ),
+        *("levelno", "lineno", "message", "module", "msecs", "msg", "name", "pathname"),
+        *(
+            "process",
+            "processName",
+            "relativeCreated",
+            "stack_info",
+            "taskName",
+            "thread",
+            "threadName",
+        ),
         # Of flowspan itself, for formatters; the attributes name the same.
         *("run_id", "run_name", "flow_run_id", "flow_run_name", "flow_name"),
         *("task_run_id", "task_run_name", "task_name"),
@@ -129,10 +148,8 @@ class LogExport:
         self._is_off = False
         self._lock = threading.RLock()  # a signal handler may log, too
         global _current  # noqa: PLW0603 - one per process
-        reference = _current = weakref.ref(self)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=lambda: _after_fork(reference()))
-        atexit.register(_at_exit, reference)
+        _current = weakref.ref(self)
+        renew_after_fork(self)
 
     def __call__(
         self,
@@ -378,13 +395,8 @@ def _write_line(line: LogLine) -> None:
     stream.flush()
 
 
-def _after_fork(export: LogExport | None) -> None:
-    if export is not None:
-        export.after_fork()
-
-
-def _at_exit(reference: Callable[[], LogExport | None]) -> None:
-    export = reference()
+def _at_exit() -> None:
+    export = None if _current is None else _current()
     if export is None:
         return
     if "flowspan.telemetry.export_queue" in sys.modules:
@@ -392,3 +404,6 @@ def _at_exit(reference: Callable[[], LogExport | None]) -> None:
 
         begin_exit()  # this may run before the provider's functions
     export.shutdown()
+
+
+atexit.register(_at_exit)

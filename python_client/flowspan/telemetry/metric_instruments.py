@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import weakref
 from typing import TYPE_CHECKING
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import Observation, get_meter
 
+from flowspan.after_fork import renew_after_fork
 from flowspan.telemetry import metric_families as families
 from flowspan.telemetry.metric_counts import KINDS, RunCounts
 from flowspan.telemetry.metric_records import SCOPE_NAME, values_of
@@ -61,9 +60,11 @@ class ProviderMeter:
                 else meter.create_observable_gauge
             )
             create(each.name, [self._callback(each)], unit=each.unit, description=each.help)
-        if hasattr(os, "register_at_fork"):
-            reference = weakref.ref(self._counts)
-            os.register_at_fork(after_in_child=lambda: _after_fork(reference()))
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in the child: the parent exports its own counts."""
+        self._counts.reset()
 
     def shutdown(self) -> None:
         """Do nothing: the provider exports at the end of the process."""
@@ -83,8 +84,3 @@ class ProviderMeter:
             return []
 
         return observe
-
-
-def _after_fork(counts: RunCounts | None) -> None:
-    if counts is not None:
-        counts.reset()

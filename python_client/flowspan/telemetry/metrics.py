@@ -14,14 +14,13 @@ thread of the export, for the first one.
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 import uuid
-import weakref
 from typing import TYPE_CHECKING
 
 from flowspan import clock
+from flowspan.after_fork import renew_after_fork
 from flowspan.exceptions import ConfigError
 from flowspan.telemetry.endpoint import METRICS, SendError, names_endpoint, target_of
 from flowspan.telemetry.export_queue import begin_exit, exit_time_left, suppress_instrumentation
@@ -73,9 +72,7 @@ class Meter:
         self._counts = RunCounts()
         self._warned = False
         self._prepare()
-        if hasattr(os, "register_at_fork"):
-            reference = weakref.ref(self)
-            os.register_at_fork(after_in_child=lambda: _after_fork(reference()))
+        renew_after_fork(self)
 
     def _prepare(self) -> None:
         self.observe: Callable[[Sequence[Event]], object] = self._begin
@@ -215,8 +212,3 @@ def _write(request: ExportMetricsServiceRequest) -> None:
     if sys.stdout is not None:
         sys.stdout.write(MessageToJson(request, indent=None) + "\n")
         sys.stdout.flush()
-
-
-def _after_fork(meter: Meter | None) -> None:
-    if meter is not None:
-        meter.after_fork()

@@ -285,7 +285,7 @@ class SubmittedRun:
             error = self._prepare()
             function_for = self.submitted.function_for
             fn = self.task.fn if function_for is None else function_for(self.task)
-            if isinstance(fn, ReservingCall):
+            if is_instance(fn, ReservingCall):
                 fn.attach(self.run)
             state = sync.drive(self.process, self.run, fn, self.args, self.kwargs, error)
         except BaseException as error:  # noqa: BLE001 - the future must be completed

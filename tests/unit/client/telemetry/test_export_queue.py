@@ -234,7 +234,8 @@ def test_whichever_signal_ends_first_starts_the_time_for_all(
 
     began: list[float | None] = []
     monkeypatch.setattr(export_queue, "_exit_began_s", None)
-    logs._at_exit(Export)
+    monkeypatch.setattr(logs, "_current", Export)
+    logs._at_exit()
     assert began != [None], "functions registered later run earlier, so before the provider's"
 
 
@@ -275,7 +276,7 @@ def test_closing_sends_the_rest_and_ends_the_thread(make: Make) -> None:
 def test_a_forked_child_starts_with_an_empty_queue(make: Make) -> None:
     queue, transport = make(delay_s=3600)
     put(queue, "of the parent")
-    queue._after_fork()
+    queue.after_fork()
     put(queue, "of the child")
     assert queue.flush(WAIT_S)
     assert "of the child" in transport.texts

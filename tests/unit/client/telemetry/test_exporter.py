@@ -263,7 +263,7 @@ def test_a_receiver_that_refuses_some_spans_is_reported(
 def test_a_forked_child_does_not_send_what_its_parent_sends(make: Make) -> None:
     processor, transport, end = make(Limits(delay_s=3600))
     end("of the parent")
-    processor._after_fork()
+    processor.after_fork()
     end("of the child")
     processor.force_flush(WAIT_S * 1000)
     assert transport.names == ["of the child"]
