@@ -24,11 +24,12 @@ from typing import TYPE_CHECKING
 from flowspan import clock
 from flowspan.exceptions import ConfigError
 from flowspan.telemetry.endpoint import METRICS, SendError, names_endpoint, target_of
-from flowspan.telemetry.export_queue import begin_exit, exit_time_left, suppress_instrumentation
+from flowspan.telemetry.export_queue import suppress_instrumentation
 from flowspan.telemetry.fork_guard import no_fork
 from flowspan.telemetry.logs import process_attributes
 from flowspan.telemetry.metric_choice import EXPORTER, has_meter_provider
 from flowspan.telemetry.metric_counts import RunCounts
+from flowspan.telemetry.process_end import begin_exit, exit_time_left
 from flowspan.telemetry.transports import transport_to
 
 if TYPE_CHECKING:
