@@ -6,6 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from opentelemetry.context import get_value
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SpanExportResult
 from tests.support.memory_store import ManualClock
@@ -41,9 +42,12 @@ class FakeSink:
         self.gate.set()
         self.tried = threading.Semaphore(0)
         self.arrived = threading.Condition()
+        self.is_suppressed = False
+        """True if no instrumentation would trace the last export."""
 
     def export(self, spans: Sequence[ReadableSpan], /) -> SpanExportResult:
         self.tried.release()
+        self.is_suppressed = get_value("suppress_instrumentation") is True
         self.gate.wait(WAIT_S)
         if self.failures:
             self.failures -= 1

@@ -25,6 +25,7 @@ from flowspan.logging.record_facts import Facts
 from flowspan.logging.repeated_lines import Folding, Line, cancelled_words
 from flowspan.logging.shown_tracebacks import first_line, last_line, trace_to_show
 from flowspan.logging.user_code import user_callers
+from flowspan.own_threads import own_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -204,4 +205,4 @@ def _start_ticking(tick: Callable[[], bool]) -> None:
             if not tick():
                 return
 
-    threading.Thread(target=work, name="flowspan-console", daemon=True).start()
+    own_thread("flowspan-console", work).start()

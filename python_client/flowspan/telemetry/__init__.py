@@ -279,7 +279,7 @@ def flush_at_end() -> None:
     """
     if _tracer is None and not _FLUSHED.intersection(sys.modules):
         return
-    from flowspan.telemetry.export_queue import (  # noqa: PLC0415 - most processes end otherwise
+    from flowspan.telemetry.process_end import (  # noqa: PLC0415 - most processes end otherwise
         begin_exit,
         exit_time_left,
     )

@@ -8,7 +8,6 @@ OpenTelemetry before the first request.
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
@@ -18,6 +17,7 @@ from flowspan.after_fork import renew_after_fork
 from flowspan.own_threads import own_thread
 from flowspan.telemetry.endpoint import SendError
 from flowspan.telemetry.fork_guard import no_fork
+from flowspan.telemetry.process_end import at_end_of_child, exit_time_left
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,16 +31,11 @@ logger = logging.getLogger("flowspan.telemetry")
 
 MAX_REQUEST_BYTES = 3_000_000
 """Maximum request size; receivers accept 4 MB by default (gRPC's default)."""
-EXIT_FLUSH_S = 2.0
-"""Maximum time that the end of the process waits for the delivery of all signals together."""
-_LEAST_EXIT_S = 0.1
 _GATHER_S = 0.02
 """Time that the first items after an idle period wait for others."""
 _FIRST_PAUSE_S = 0.2
 _MAX_PAUSE_S = 10.0
 _MAX_QUEUE_BYTES = 64_000_000
-
-_exit_began_s: float | None = None
 
 
 class QueueLimits(NamedTuple):
@@ -209,20 +204,8 @@ class ExportQueue(Generic[T]):
                 except RuntimeError:  # the interpreter is ending
                     return
                 self._thread = thread
-                self._flush_at_end_of_child()
+                at_end_of_child(self.shutdown)
             self._arrived.set()
-
-    def _flush_at_end_of_child(self) -> None:
-        """Register a finalizer: processes forked by multiprocessing skip the atexit functions."""
-        multiprocessing = sys.modules.get("multiprocessing")
-        if multiprocessing is not None and multiprocessing.parent_process() is not None:
-            from multiprocessing.util import Finalize  # noqa: PLC0415 - only in its children
-
-            Finalize(None, self._shutdown_at_end, exitpriority=10)
-
-    def _shutdown_at_end(self) -> None:
-        begin_exit()
-        self.shutdown()
 
     def _run(self) -> None:
         suppress_instrumentation()
@@ -319,20 +302,6 @@ class ExportQueue(Generic[T]):
             self._place,
             why,
         )
-
-
-def begin_exit() -> None:
-    """Start the time that the end of the process waits for the delivery of all signals."""
-    global _exit_began_s  # noqa: PLW0603 - one per process
-    if _exit_began_s is None:
-        _exit_began_s = clock.monotonic()
-
-
-def exit_time_left() -> float:
-    """Return the number of seconds that the end of the process may still wait for a delivery."""
-    if _exit_began_s is None:
-        return EXIT_FLUSH_S
-    return max(_exit_began_s + EXIT_FLUSH_S - clock.monotonic(), _LEAST_EXIT_S)
 
 
 def suppress_instrumentation() -> None:

@@ -11,7 +11,6 @@ are dropped. A failed request is retried with backoff. All failures together log
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -23,10 +22,11 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from flowspan import clock
 from flowspan.after_fork import renew_after_fork
+from flowspan.own_threads import own_thread
 from flowspan.telemetry.endpoint import SendError, Transport
-from flowspan.telemetry.export_queue import begin_exit, exit_time_left
 from flowspan.telemetry.fast_span import FastRunSpan, FastSpan
 from flowspan.telemetry.otlp import encode_head, encode_request, encode_span
+from flowspan.telemetry.process_end import at_end_of_child, exit_time_left
 from flowspan.telemetry.run_encoding import encode_run_span
 
 if TYPE_CHECKING:
@@ -295,26 +295,14 @@ class ExportingProcessor(SpanProcessor):
         with self._lock:
             self._armed = True
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name="flowspan-spans", daemon=True)
+                thread = own_thread("flowspan-spans", self._run)
                 try:
                     thread.start()
                 except RuntimeError:  # the interpreter is ending
                     return
                 self._thread = thread
-                self._flush_at_end_of_child()
+                at_end_of_child(self.shutdown)
             self._arrived.set()
-
-    def _flush_at_end_of_child(self) -> None:
-        """Register a finalizer: processes forked by multiprocessing skip the atexit functions."""
-        multiprocessing = sys.modules.get("multiprocessing")
-        if multiprocessing is not None and multiprocessing.parent_process() is not None:
-            from multiprocessing.util import Finalize  # noqa: PLC0415 - only in its children
-
-            Finalize(None, self._shutdown_at_end, exitpriority=10)
-
-    def _shutdown_at_end(self) -> None:
-        begin_exit()
-        self.shutdown()
 
     def _run(self) -> None:
         attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, value=True))

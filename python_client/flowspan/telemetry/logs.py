@@ -399,8 +399,8 @@ def _at_exit() -> None:
     export = None if _current is None else _current()
     if export is None:
         return
-    if "flowspan.telemetry.export_queue" in sys.modules:
-        from flowspan.telemetry.export_queue import begin_exit  # noqa: PLC0415 - imported already
+    if "flowspan.telemetry.process_end" in sys.modules:
+        from flowspan.telemetry.process_end import begin_exit  # noqa: PLC0415 - imported already
 
         begin_exit()  # this may run before the provider's functions
     export.shutdown()

@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING
 from flowspan import clock
 from flowspan.after_fork import renew_after_fork
 from flowspan.exceptions import ConfigError
+from flowspan.own_threads import own_thread
 from flowspan.telemetry.endpoint import METRICS, SendError, names_endpoint, target_of
-from flowspan.telemetry.export_queue import begin_exit, exit_time_left, suppress_instrumentation
+from flowspan.telemetry.export_queue import suppress_instrumentation
 from flowspan.telemetry.fork_guard import no_fork
 from flowspan.telemetry.logs import process_attributes
 from flowspan.telemetry.metric_choice import EXPORTER, has_meter_provider
 from flowspan.telemetry.metric_counts import RunCounts
+from flowspan.telemetry.process_end import begin_exit, exit_time_left
 from flowspan.telemetry.transports import transport_to
 
 if TYPE_CHECKING:
@@ -102,7 +104,7 @@ class Meter:
         """Count the first events, and start the thread; later ones are only counted."""
         self.observe = self._counts.note
         self._counts.note(events)
-        thread = threading.Thread(target=self._run, name="flowspan-metrics", daemon=True)
+        thread = own_thread("flowspan-metrics", self._run)
         try:
             thread.start()
         except RuntimeError:  # the interpreter is ending

@@ -8,13 +8,13 @@ which gives its trace a title and makes it findable. Later it is a harmless chil
 from __future__ import annotations
 
 import logging
-import threading
 from typing import TYPE_CHECKING
 
 # Flushing the spans of a program's own provider must not create spans.
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
 
 from flowspan import clock
+from flowspan.own_threads import own_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ def show_later(show: Callable[[], object]) -> clock.Timer:
     def start() -> None:
         # A daemon: nothing waits for it at the end of the process. RuntimeError, if no thread can
         # be started, is ignored by the timer.
-        threading.Thread(target=run, name="flowspan-pending", daemon=True).start()
+        own_thread("flowspan-pending", run).start()
 
     def run() -> None:
         attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, value=True))

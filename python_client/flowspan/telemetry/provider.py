@@ -32,9 +32,9 @@ from opentelemetry.sdk.version import __version__ as sdk_version
 from flowspan.connection.process_resource import HOST_NAME, PROCESS_ID, default_attributes
 from flowspan.exceptions import ConfigError
 from flowspan.telemetry import early
-from flowspan.telemetry.export_queue import begin_exit
 from flowspan.telemetry.exporter import ExportingProcessor, limits_of
 from flowspan.telemetry.fast_tracer import FastTracer, Processors
+from flowspan.telemetry.process_end import begin_exit
 from flowspan.telemetry.run_span import SCOPE_NAME
 from flowspan.telemetry.span_ids import SpanIds
 from flowspan.telemetry.transports import transport_to

@@ -17,6 +17,7 @@ import structlog
 
 from flowspan_service.app.log_exports import ForgetExported
 from flowspan_service.loops.loop_claims import HeldClaim, holder_name
+from flowspan_service.loops.otlp_connections import suppress_instrumentation
 from flowspan_service.loops.receiver_failures import Failures
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class _Lane:
 
     def _run(self, sources: Mapping[str, SpanSource | None]) -> None:
         try:
+            suppress_instrumentation()
             for session_id, source in sources.items():
                 while self._exporter.may_send and self._send(session_id, source):
                     self._succeed()

@@ -7,10 +7,10 @@ import threading
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
-from opentelemetry.context import attach, set_value
 from opentelemetry.sdk.metrics.export import MetricExportResult
 
 from flowspan_service.loops.metric_records import metrics_data
+from flowspan_service.loops.otlp_connections import suppress_instrumentation
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -99,8 +99,7 @@ class MetricsExport:
         self._has_failed = not is_accepted
 
     def _send(self, snapshot: Snapshot) -> bool:
-        # An instrumented gRPC or HTTP library must not trace the export.
-        attach(set_value("suppress_instrumentation", value=True))
+        suppress_instrumentation()
         data = metrics_data(snapshot, self._resource, version=self._version)
         return self._sink.export(data) is MetricExportResult.SUCCESS
 

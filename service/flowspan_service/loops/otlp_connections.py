@@ -32,3 +32,11 @@ class Connection(Protocol):
 
 Connect: TypeAlias = "Callable[[Signal, Receiver], Connection]"
 """Returns a connection to a receiver of a signal; nothing is sent yet."""
+
+
+def suppress_instrumentation() -> None:
+    """Keep an instrumented gRPC or HTTP library from tracing the exports of this thread."""
+    # OpenTelemetry is slow to import and seldom needed.
+    from opentelemetry.context import attach, set_value  # noqa: PLC0415 - start-up cost
+
+    attach(set_value("suppress_instrumentation", value=True))

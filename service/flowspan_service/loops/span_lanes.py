@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from flowspan_service.loops.otlp_connections import suppress_instrumentation
 from flowspan_service.loops.receiver_failures import Failures
 
 if TYPE_CHECKING:
@@ -41,7 +42,12 @@ class Sender(Protocol):
 
 def in_thread(work: Callable[[], None]) -> None:
     """Do work in a thread that does not keep the process alive."""
-    threading.Thread(target=work, name="spans-sender", daemon=True).start()
+
+    def run() -> None:
+        suppress_instrumentation()
+        work()
+
+    threading.Thread(target=run, name="spans-sender", daemon=True).start()
 
 
 class Lane:

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry.context import get_value
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
     ExportLogsServiceResponse,
@@ -47,12 +48,13 @@ class Sink:
         self.refused = 0
         self.gate = threading.Event()
         self.gate.set()
-        self.is_closed = False
+        self.is_closed = self.is_suppressed = False
 
     def send(self, request: bytes) -> bytes:
         self.gate.wait(WAIT_S)
         with self.arrived:
             self.tries += 1
+            self.is_suppressed = get_value("suppress_instrumentation") is True
             self.arrived.notify_all()
             if self.fails:
                 raise OSError("away")
@@ -153,6 +155,7 @@ def test_records_are_exported_in_order_and_forgotten(world: World) -> None:
     world.log("s1", "before the start")
     world.start()
     world.wait(lambda: world.sink().texts == ["before the start"])
+    assert world.sink().is_suppressed, "an instrumented gRPC or HTTP library would trace it"
     world.log("s1", "a", "b")
     world.log("s1", "c")
     world.wait(lambda: world.sink().texts[1:] == ["a", "b", "c"])

@@ -132,6 +132,7 @@ def test_the_spans_go_where_their_client_exports(
     made.sink(NAMED.traces_url).wait_for("a", "d")
     made.sink(OTHER.traces_url).wait_for("b")
     made.sink(OWN.url).wait_for("c")
+    assert made.sink(OWN.url).is_suppressed
     wait_until(lambda: position(store) == store.position())
 
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flowspan import clock
-from flowspan.telemetry import export_queue, logs
+from flowspan.telemetry import export_queue
 from flowspan.telemetry.endpoint import SendError
 from flowspan.telemetry.export_queue import ExportQueue, QueueLimits, queue_limits_of
 
@@ -201,42 +200,6 @@ def test_what_cannot_be_encoded_is_dropped(
     put(queue, "b")
     assert queue.flush(WAIT_S)
     assert transport.texts == ["b"]
-
-
-def test_the_end_of_the_process_waits_two_seconds_for_all_signals(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = [100.0]
-    monkeypatch.setattr(export_queue, "_exit_began_s", None)
-    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
-    assert export_queue.exit_time_left() == export_queue.EXIT_FLUSH_S
-    export_queue.begin_exit()
-    now[0] += 1.5
-    export_queue.begin_exit()
-    assert export_queue.exit_time_left() == pytest.approx(0.5)
-    now[0] += 10
-    assert 0 < export_queue.exit_time_left() < 0.5
-
-
-def test_whichever_signal_ends_first_starts_the_time_for_all(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(export_queue, "_exit_began_s", None)
-    queue, transport = make(delay_s=3600)
-    put(queue, "a")
-    queue._shutdown_at_end()
-    assert transport.texts == ["a"]
-    assert export_queue._exit_began_s is not None
-
-    class Export:
-        def shutdown(self) -> None:
-            began.append(export_queue._exit_began_s)
-
-    began: list[float | None] = []
-    monkeypatch.setattr(export_queue, "_exit_began_s", None)
-    monkeypatch.setattr(logs, "_current", Export)
-    logs._at_exit()
-    assert began != [None], "functions registered later run earlier, so before the provider's"
 
 
 def test_a_failure_at_the_end_is_not_retried(
