@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import ssl
 import threading
+from base64 import b64encode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
@@ -12,15 +13,19 @@ import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.support.certificates import self_signed
+from tests.support.flow_processes import FlowProcess
 from tests.support.otlp import OtlpReceiver
 
 from flowspan.telemetry.endpoint import HTTP, LOGS, METRICS, SendError, Target
 from flowspan.telemetry.transport_grpc import GrpcTransport
 from flowspan.telemetry.transport_http import HttpTransport
+from flowspan.v1 import system_service_pb2, system_service_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.support.service import ServiceProcess
 
 TIMEOUT_S = 30
 ONE_SPAN = b"\x0a\x0a\x12\x08\x12\x06\x2a\x04name"
@@ -258,3 +263,33 @@ def test_http_over_tls(certificate: tuple[Path, Path]) -> None:
         with pytest.raises(SendError):
             HttpTransport(Target(url=url, protocol=HTTP)).send(ONE_SPAN, TIMEOUT_S)
     assert len(receiver.requests) == 1
+
+
+def test_user_and_password_of_the_receiver_of_a_service_reach_nobody_else(
+    start_service: Callable[..., ServiceProcess], flowspan_home: Path
+) -> None:
+    code = """
+        import time
+        from flowspan import flow, telemetry
+
+        @flow
+        def etl():
+            print("running", flush=True)
+            time.sleep(600)
+
+        assert telemetry.start()
+        etl()
+    """
+    with OtlpReceiver() as receiver:
+        endpoint = f"http://me:hunter2@127.0.0.1:{receiver.port}"
+        service = start_service(grace_s=0.5, arguments=("--otlp-endpoint", endpoint))
+        stub = system_service_pb2_grpc.SystemServiceStub(service.channel)
+        info = stub.GetInfo(system_service_pb2.GetInfoRequest(), timeout=30)
+        assert "hunter2" not in str(info)
+        with FlowProcess(code, home=flowspan_home, address=service.address) as process:
+            process.wait_for_line("running")
+            process.kill()
+        receiver.wait_for(lambda spans: "etl" in [span.name for span in spans], "the crashed run")
+        assert receiver.one("etl").is_synthetic
+        encoded = b64encode(b"me:hunter2").decode()
+        assert receiver.metadata[-1]["authorization"] == f"Basic {encoded}"

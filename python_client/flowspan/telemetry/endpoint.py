@@ -6,6 +6,8 @@ each signal alone (OTEL_EXPORTER_OTLP_TRACES_…, …_LOGS_…), which takes pre
 
 from __future__ import annotations
 
+import re
+from base64 import b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
@@ -174,11 +176,15 @@ def _target(environ: Mapping[str, str], url: str, protocol: str, signal: str) ->
     if compression not in {"none", "gzip"}:
         msg = f"{_PREFIX}COMPRESSION={compression!r} is unknown: expected 'none' or 'gzip'"
         raise ConfigError(msg)
+    url, user = _split_user(url)
+    headers = _headers(_value(environ, signal, "HEADERS"))
+    if user and not any(name == "authorization" for name, _ in headers):
+        headers = (*headers, ("authorization", f"Basic {b64encode(user.encode()).decode()}"))
     return Target(
         url=url,
         protocol=protocol,
         signal=signal,
-        headers=_headers(_value(environ, signal, "HEADERS")),
+        headers=headers,
         timeout_s=_seconds(_value(environ, signal, "TIMEOUT")),
         gzip=compression == "gzip",
         certificate=_value(environ, signal, "CERTIFICATE") or None,
@@ -196,15 +202,27 @@ def _url(environ: Mapping[str, str], endpoint: str | None, protocol: str, signal
         url = f"{'http' if insecure else 'https'}://{url}"
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
+        shown, _ = _split_user(url)
         msg = (
-            f"the OTLP endpoint {url!r} is invalid: expected, for example, 'http://localhost:4317'"
+            f"the OTLP endpoint {shown!r} is invalid: expected, for example, "
+            "'http://localhost:4317'"
         )
         raise ConfigError(msg)
     own = environ.get(f"{_PREFIX}{signal.upper()}_ENDPOINT", "").strip()
     if protocol == HTTP and (endpoint or not own):
         # A general endpoint is a base; one for the signal alone is used unchanged.
-        return f"{url.rstrip('/')}/v1/{signal}"
+        return parts._replace(path=f"{parts.path.rstrip('/')}/v1/{signal}").geturl()
     return url
+
+
+def _split_user(url: str) -> tuple[str, str]:
+    """Return a URL without user and password, which no message may show, and "user:password"."""
+    scheme, separator, rest = url.partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    user, at, _ = authority.rpartition("@")
+    if not at:
+        return url, ""
+    return f"{scheme}{separator}{rest[len(user) + 1 :]}", unquote(user)
 
 
 def _value(environ: Mapping[str, str], signal: str, name: str) -> str:

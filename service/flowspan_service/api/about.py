@@ -58,7 +58,7 @@ def about_service(
         started_us=clock.now_us(),
         process_id=os.getpid(),
         trace_url=config.trace_url,
-        otlp_endpoint=config.otlp_endpoint if config.otlp_protocol == OTLP_GRPC else "",
+        otlp_endpoint=told_endpoint(config),
         otlp_target=told_target(config),
         database_location=database_location,
         log_file=log_file,
@@ -66,6 +66,14 @@ def about_service(
         is_embedded=config.is_embedded,
         idle_timeout_us=None if idle_s is None else round(idle_s * 1e6),
     )
+
+
+def told_endpoint(config: Config) -> str:
+    """Return the endpoint for clients that do not know targets; empty over HTTP."""
+    if config.otlp_protocol != OTLP_GRPC:
+        return ""
+    endpoint = config.otlp_endpoint
+    return without_credentials(endpoint) or "" if "@" in endpoint else endpoint
 
 
 def told_target(config: Config) -> OtlpTarget | None:

@@ -38,6 +38,12 @@ class Receiver(NamedTuple):
     is_own: bool = False
 
     @property
+    def shown(self) -> str:
+        """The URL for logs: without user and password."""
+        parts = urlsplit(self.url)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+    @property
     def hint(self) -> str:
         """The probable reason why nothing arrives there; empty if unknown."""
         other = OTLP_HTTP if self.protocol == OTLP_GRPC else OTLP_GRPC
@@ -94,7 +100,10 @@ class Receivers:
 
 def url_at(endpoint: str, protocol: str, signal: Signal) -> str:
     """Return the URL of a signal at an endpoint for all signals."""
-    return endpoint if protocol == OTLP_GRPC else f"{endpoint.rstrip('/')}/v1/{signal}"
+    if protocol == OTLP_GRPC:
+        return endpoint
+    base, mark, query = endpoint.partition("?")
+    return f"{base.rstrip('/')}/v1/{signal}{mark}{query}"
 
 
 def place_of(url: str) -> tuple[str, str, int] | None:

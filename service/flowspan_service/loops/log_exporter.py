@@ -102,14 +102,14 @@ class _Lane:
             refused, reason = refused_records(response) if response else (0, "")
             if refused:
                 log.warning(
-                    "logs_refused", receiver=self.receiver.url, count=refused, reason=reason
+                    "logs_refused", receiver=self.receiver.shown, count=refused, reason=reason
                 )
         self._exporter.forget(session_id, upto)
         return True
 
     def _succeed(self) -> None:
         if self._failures.end():
-            log.info("logs_exported_again", receiver=self.receiver.url)
+            log.info("logs_exported_again", receiver=self.receiver.shown)
 
     def _fail(self, error: Exception) -> None:
         if not self._exporter.may_send:
@@ -118,7 +118,7 @@ class _Lane:
             hint = self.receiver.hint
             log.warning(
                 "logs_wait",
-                receiver=self.receiver.url,
+                receiver=self.receiver.shown,
                 reason=f"they cannot be exported; the export is retried: {error}",
                 **({"hint": hint} if hint else {}),
             )
@@ -259,7 +259,7 @@ class LogExporter:
                 return  # later: lanes without records are dropped
             lane = self._lanes[receiver] = _Lane(self, receiver, self._connect(receiver))
         if lane.is_hopeless:
-            log.warning("logs_given_up", receiver=receiver.url, sessions=len(group))
+            log.warning("logs_given_up", receiver=receiver.shown, sessions=len(group))
             for session_id in group:
                 self.forget(session_id, _LAST)
         elif lane.is_due and sum(each.is_busy for each in self._lanes.values()) < MAX_BUSY:

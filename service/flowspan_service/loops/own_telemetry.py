@@ -51,7 +51,7 @@ async def exporting_metrics(
         return
     connection = connect(Signal.METRICS, receiver)
     about = _About(environ, version=version, is_embedded=config.is_embedded)
-    place = receiver.url
+    place = receiver.shown
     export = _LateExport(lambda: _metrics_export(connection, take, about, place=place))
     exporting = asyncio.create_task(export.run(interval_s(environ)))
     try:

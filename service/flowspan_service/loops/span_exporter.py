@@ -411,7 +411,7 @@ class SpanExporter:
             page = self._store.runs.needing_spans(after=after, since_us=0, limit=PAGE)
             count += len(self._for_lane(lane, page.items))
             after = page.looked_at
-        log.warning("spans_given_up", receiver=lane.receiver.url, run_count=count)
+        log.warning("spans_given_up", receiver=lane.receiver.shown, run_count=count)
         del self._lanes[lane.receiver]
         lane.close()
 

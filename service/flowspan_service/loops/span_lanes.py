@@ -179,7 +179,7 @@ class Lane:
         except Exception:
             if self._is_closed:
                 return
-            log.warning("spans_not_sent", receiver=self.receiver.url, exc_info=True)
+            log.warning("spans_not_sent", receiver=self.receiver.shown, exc_info=True)
         self._outcome = accepted
         self._on_end()
 
@@ -197,14 +197,14 @@ class Lane:
 
     def _succeed(self) -> None:
         if self._failures.end():
-            log.info("spans_exported_again", receiver=self.receiver.url)
+            log.info("spans_exported_again", receiver=self.receiver.shown)
 
     def _fail(self, sent: Sequence[tuple[int, str]], now_us: int) -> None:
         if self._failures.add(now_us):
             hint = self.receiver.hint
             log.warning(
                 "spans_wait",
-                receiver=self.receiver.url,
+                receiver=self.receiver.shown,
                 reason="they cannot be exported; the export is retried",
                 **({"hint": hint} if hint else {}),
             )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowspan_service.domain.sessions import OTLP_GRPC
-from flowspan_service.transports.otlp_settings import RequestSettings, own_settings
+from flowspan_service.transports.otlp_settings import RequestSettings, own_settings, with_user_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,11 +31,13 @@ class OtlpConnections:
 
     def __call__(self, signal: Signal, receiver: Receiver) -> Connection:
         """Return a connection to a receiver of a signal; nothing is sent yet."""
-        settings = own_settings(signal, self._environ) if receiver.is_own else RequestSettings()
+        url, settings = receiver.url, RequestSettings()
+        if receiver.is_own:
+            url, settings = with_user_of(url, own_settings(signal, self._environ))
         if receiver.protocol == OTLP_GRPC:
             from flowspan_service.transports.otlp_grpc import GrpcConnection  # noqa: PLC0415 - one
 
-            return GrpcConnection(signal, receiver.url, settings)
+            return GrpcConnection(signal, url, settings)
         from flowspan_service.transports.otlp_http import HttpConnection  # noqa: PLC0415 - of both
 
-        return HttpConnection(receiver.url, settings)
+        return HttpConnection(url, settings)

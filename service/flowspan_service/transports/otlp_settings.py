@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +16,7 @@ MAX_ANSWER_BYTES = 1 << 20
 """The maximum size of an answer: a receiver that a client names may be anything."""
 GZIP, DEFLATE = "gzip", "deflate"
 _PREFIX = "OTEL_EXPORTER_OTLP_"
+_AUTHORIZATION = "authorization"
 
 
 class RequestSettings(NamedTuple):
@@ -35,6 +37,25 @@ class RequestSettings(NamedTuple):
     certificate: str = ""
     client_certificate: str = ""
     client_key: str = ""
+
+
+def with_user_of(url: str, settings: RequestSettings) -> tuple[str, RequestSettings]:
+    """Move user and password of a URL into a header, unless another header identifies the service.
+
+    gRPC and Python's HTTP client do not take them as a part of an address.
+
+    Returns:
+        The URL without them, and the settings.
+    """
+    parts = urlsplit(url)
+    user, at, place = parts.netloc.rpartition("@")
+    if not at:
+        return url, settings
+    if not any(name == _AUTHORIZATION for name, _ in settings.headers):
+        encoded = b64encode(unquote(user).encode()).decode()
+        header = (_AUTHORIZATION, f"Basic {encoded}")
+        settings = settings._replace(headers=(*settings.headers, header))
+    return parts._replace(netloc=place).geturl(), settings
 
 
 def own_settings(signal: Signal, environ: Mapping[str, str]) -> RequestSettings:

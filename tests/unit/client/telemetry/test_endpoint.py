@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 import pytest
 
 from flowspan.exceptions import ConfigError
@@ -47,6 +49,17 @@ from flowspan.telemetry.endpoint import LOGS, TRACES, Target, names_endpoint, ta
             None,
             "http://a:1/mine",
         ),
+        (
+            {
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:1/base?tenant=x",
+            },
+            None,
+            "http://a:1/base/v1/traces?tenant=x",
+        ),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://u:p@a:1"}, None, "http://a:1"),
+        ({}, "u:p@a:1", "http://a:1"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:1/@x"}, None, "http://a:1/@x"),
     ],
 )
 def test_the_endpoint(environ: dict[str, str], endpoint: str | None, url: str) -> None:
@@ -95,6 +108,24 @@ def test_a_value_that_is_wrong_is_named(name: str, text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         target_of({f"OTEL_EXPORTER_OTLP_{name}": text})
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_user_and_password_of_an_endpoint_become_a_header(protocol: str) -> None:
+    environ = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "https://me:p%40ss%3Aword@a:1",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+    }
+    encoded = b64encode(b"me:p@ss:word").decode()
+    assert target_of(environ).headers == (("authorization", f"Basic {encoded}"),)
+    own = {"OTEL_EXPORTER_OTLP_HEADERS": "Authorization=Bearer%20x"}
+    assert target_of(environ | own).headers == (("authorization", "Bearer x"),)
+
+
+def test_no_message_shows_the_password_of_an_endpoint() -> None:
+    with pytest.raises(ConfigError, match="is invalid") as caught:
+        target_of({"OTEL_EXPORTER_OTLP_ENDPOINT": "ftp://me:hunter2@a:1"})
+    assert "hunter2" not in str(caught.value)
 
 
 def test_who_names_an_endpoint() -> None:

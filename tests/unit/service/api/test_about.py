@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flowspan_service.api.about import told_target
+from flowspan_service.api.about import told_endpoint, told_target
 from flowspan_service.config import load
 from flowspan_service.domain.sessions import OtlpTarget
 
@@ -39,3 +39,20 @@ def test_receivers_that_clients_are_told(
     arguments: tuple[str, ...], target: OtlpTarget | None
 ) -> None:
     assert told_target(load(["--home", "/h", *arguments], {})) == target
+
+
+@pytest.mark.parametrize(
+    ("arguments", "endpoint"),
+    [
+        ((), ""),
+        (("--otlp-endpoint", "http://a:4317"), "http://a:4317"),
+        (("--otlp-endpoint", "a:4317"), "a:4317"),
+        (("--otlp-endpoint", "http://me:secret@a:4317"), "http://a:4317"),
+        (("--otlp-endpoint", "me:secret@a:4317"), "http://a:4317"),
+        (("--otlp-endpoint", "http://a:4318", "--otlp-protocol", "http/protobuf"), ""),
+    ],
+)
+def test_clients_that_know_no_targets_are_told_no_password(
+    arguments: tuple[str, ...], endpoint: str
+) -> None:
+    assert told_endpoint(load(["--home", "/h", *arguments], {})) == endpoint

@@ -105,3 +105,8 @@ def test_the_url_of_a_signal(endpoint: str, protocol: str, url: str) -> None:
 )
 def test_the_place_of_a_receiver(url: str, place: tuple[str, str, int] | None) -> None:
     assert place_of(url) == place
+
+
+@pytest.mark.parametrize("user", ["", "me@", "me:hunter2@"])
+def test_logs_show_no_password_of_a_receiver(user: str) -> None:
+    assert Receiver(OTLP_HTTP, f"http://{user}c:1/v1/logs?t=1").shown == "http://c:1/v1/logs?t=1"

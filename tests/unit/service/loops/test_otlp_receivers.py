@@ -38,6 +38,7 @@ def found(
         (("--otlp-endpoint", "f:4317"), {ENDPOINT: "http://c"}, (OTLP_GRPC, "http://f:4317")),
         (("--otlp-endpoint", "f:4317"), {"OTEL_SDK_DISABLED": "True"}, None),
         ((), {ENDPOINT: "http://c:4318", **IN_HTTP}, (OTLP_HTTP, "http://c:4318/v1/traces")),
+        ((), {ENDPOINT: "http://c/in?t=1", **IN_HTTP}, (OTLP_HTTP, "http://c/in/v1/traces?t=1")),
         ((), {OF_TRACES: "http://c:4318/own", **IN_HTTP}, (OTLP_HTTP, "http://c:4318/own")),
         (
             ("--otlp-endpoint", "http://f:4318/", "--otlp-protocol", OTLP_HTTP),

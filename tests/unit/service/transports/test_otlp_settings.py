@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 import pytest
 
 from flowspan_service.domain.otlp_receivers import Signal
-from flowspan_service.transports.otlp_settings import TIMEOUT_S, RequestSettings, own_settings
+from flowspan_service.transports.otlp_settings import (
+    TIMEOUT_S,
+    RequestSettings,
+    own_settings,
+    with_user_of,
+)
 
 PREFIX = "OTEL_EXPORTER_OTLP_"
 
@@ -47,3 +54,17 @@ def test_the_variables_of_a_signal_precede_those_of_all(signal: Signal) -> None:
 def test_malformed_variables_are_left_out(name: str, text: str) -> None:
     assert own_settings(Signal.TRACES, {f"{PREFIX}{name}": text}) == RequestSettings()
     assert RequestSettings().timeout_s == TIMEOUT_S
+
+
+@pytest.mark.parametrize("url", ["http://a:4317", "http://a:4318/v1/traces", "http://a/@x"])
+def test_a_url_without_a_user_stays_as_it_is(url: str) -> None:
+    assert with_user_of(url, RequestSettings()) == (url, RequestSettings())
+
+
+def test_user_and_password_of_a_url_become_a_header() -> None:
+    url, settings = with_user_of("https://me:p%40ss@a:1/v1/logs?t=1", RequestSettings())
+    encoded = b64encode(b"me:p@ss").decode()
+    assert url == "https://a:1/v1/logs?t=1"
+    assert settings.headers == (("authorization", f"Basic {encoded}"),)
+    own = RequestSettings((("authorization", "Bearer x"),))
+    assert with_user_of("https://me:p%40ss@a:1", own) == ("https://a:1", own)
