@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -17,7 +18,7 @@ from tests.support.child_processes import dying_with_us
 from tests.support.history import check_all_histories, watch_from_here
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
@@ -251,11 +252,29 @@ def read_service_file(home: Path) -> dict[str, Any] | None:
 
 
 def end_local_service(home: Path) -> None:
-    """End the local service that a flow started in the home, if there is one, by its pid."""
+    """End the local services that flows started in the home, by their ids.
+
+    There may be a second one: a program was killed while it started its service, which came up
+    after that of the next program had ended.
+    """
     found = read_service_file(home)
     if found is None:
         return
-    pid = int(found["pid"])
+    for pid in (int(found["pid"]), *_local_services(home)):
+        _end(pid)
+
+
+def _local_services(home: Path) -> Iterator[int]:
+    """Yield the process ids of the local services of a home; none where there is no /proc."""
+    wanted = str(home).encode()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            arguments = path.read_bytes().split(b"\0")
+            if b"flowspan_service" in arguments and wanted in arguments:
+                yield int(path.parent.name)
+
+
+def _end(pid: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_TIMEOUT_S
