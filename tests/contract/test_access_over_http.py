@@ -171,7 +171,7 @@ def test_http_requires_certificates_of_clients(
     flags = (*certificates.flags("127.0.0.1"), "--tls-client-ca", str(certificates.ca))
     service = start_service(asks_over_socket=True, arguments=("--http-port", "0", *flags))
     trusting = ssl.create_default_context(cafile=certificates.ca)
-    with pytest.raises(OSError, match=r"(?i)certificate|reset|closed|EOF"):
+    with pytest.raises(OSError, match=r"(?i)certificate|reset|closed|EOF|pipe"):
         ask(secure(service, trusting), INFO)
     trusting.load_cert_chain(*certificates.issue("client@example.com"))
     assert ask(secure(service, trusting), INFO).status == 200
