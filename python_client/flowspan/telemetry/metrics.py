@@ -13,6 +13,7 @@ thread of the export, for the first one.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import threading
@@ -112,6 +113,10 @@ class Meter:
         self._thread = thread
 
     def _run(self) -> None:
+        # Now rather than at the end of the process: classes that an import makes there would hide
+        # from Python that Ctrl-C ended the program, and its exit code would be 1.
+        with contextlib.suppress(Exception):  # the export fails, too, and says why
+            _load()
         while not self._closing.wait(self._interval_s):
             self._export()
         self._export()
@@ -128,10 +133,7 @@ class Meter:
             logger.debug("The metrics could not be exported.", exc_info=True)
 
     def _request(self) -> ExportMetricsServiceRequest:
-        with no_fork():
-            suppress_instrumentation()
-            from flowspan.telemetry.metric_records import request_of  # noqa: PLC0415 - start-up cost
-
+        request_of = _load()
         resource = dict(process_attributes(self._environ))
         resource.setdefault("service.instance.id", self._instance_id)
         return request_of(
@@ -160,6 +162,15 @@ class Meter:
             "Metrics cannot be delivered to %s: %s. The flow continues; this is logged only once.",
             *(place, why),
         )
+
+
+def _load() -> Callable[..., ExportMetricsServiceRequest]:
+    """Import what an export needs; return the function that makes its request."""
+    with no_fork():
+        suppress_instrumentation()
+        from flowspan.telemetry.metric_records import request_of  # noqa: PLC0415 - start-up cost
+
+    return request_of
 
 
 def make_meter(
