@@ -1,4 +1,4 @@
-"""What the service tells about itself over OTLP: its metrics, and spans of its own work."""
+"""The metrics of the service, and the spans of its own work, over OTLP."""
 
 from __future__ import annotations
 

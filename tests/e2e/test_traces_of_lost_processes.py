@@ -267,7 +267,7 @@ def test_promise_a_process_that_died_while_the_service_was_down_has_its_spans(
     grpc_receiver: OtlpReceiver,
     flowspan_home: Path,
 ) -> None:
-    """What is stored says that it ran on this machine; it does not exist any more."""
+    """The stored mark says that it ran on this machine, where it does not exist any more."""
     service = start_service(lease_s=1.0)
     env = to(grpc_receiver)
     with FlowProcess(WAITING, home=flowspan_home, address=service.address, env=env) as process:

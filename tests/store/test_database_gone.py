@@ -38,7 +38,7 @@ def store(path: Path, open_url: Callable[..., SqlStore]) -> SqlStore:
 
 
 def refused(store: SqlStore) -> str:
-    """What an operation is told."""
+    """Return the message of the error that an operation gets."""
     error = store.submit(Op(lambda uow: uow.runs.add(a_run()))).exception(60)
     assert isinstance(error, StoreUnavailableError), error
     return str(error)

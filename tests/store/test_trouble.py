@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def refused(store: SqlStore) -> StoreUnavailableError:
-    """What an operation gets while the trouble lasts."""
+    """Return the error that an operation gets while the trouble lasts."""
     error = store.submit(Op(lambda uow: uow.runs.add(a_run()))).exception(60)
     assert isinstance(error, StoreUnavailableError), error
     return error

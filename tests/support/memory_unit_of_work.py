@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class MemoryData:
-    """What is stored."""
+    """The content of the store."""
 
     def __init__(self) -> None:
         self.runs: dict[str, Run] = {}

@@ -31,10 +31,10 @@ logger = logging.getLogger("flowspan.telemetry")
 
 MAX_REQUEST_BYTES = 3_000_000
 """Maximum request size; receivers accept 4 MB by default (gRPC's default)."""
-_GATHER_S = 0.02
+GATHER_S = 0.02
 """Time that the first items after an idle period wait for others."""
-_FIRST_PAUSE_S = 0.2
-_MAX_PAUSE_S = 10.0
+FIRST_PAUSE_S = 0.2
+MAX_PAUSE_S = 10.0
 _MAX_QUEUE_BYTES = 64_000_000
 
 
@@ -57,7 +57,13 @@ class QueueLimits(NamedTuple):
 def queue_limits_of(
     environ: Mapping[str, str], timeout_s: float, prefix: str = "OTEL_BLRP"
 ) -> QueueLimits:
-    """Return the limits from the environment; values that are not positive numbers are ignored."""
+    """Return the limits from the environment; values that are not positive numbers are ignored.
+
+    Args:
+        environ: The environment.
+        timeout_s: Maximum duration of a request.
+        prefix: The beginning of the variables: OTEL_BLRP for logs, OTEL_BSP for spans.
+    """
 
     def number(name: str, default: float) -> float:
         try:
@@ -215,7 +221,7 @@ class ExportQueue(Generic[T]):
             # The first items after an idle period leave soon, in case the process is killed; later
             # ones wait for each other.
             rest_s = sent_s + self._limits.delay_s - clock.monotonic()
-            self._hurry.wait(max(rest_s, min(_GATHER_S, self._limits.delay_s)))
+            self._hurry.wait(max(rest_s, min(GATHER_S, self._limits.delay_s)))
             self._hurry.clear()
             self._arrived.clear()
             self._armed = False
@@ -268,7 +274,7 @@ class ExportQueue(Generic[T]):
 
     def _send(self, body: bytes, count: int) -> None:
         """Send a request until it is delivered, refused permanently, or the process ends."""
-        pause_s = _FIRST_PAUSE_S
+        pause_s = FIRST_PAUSE_S
         while True:
             try:
                 response = self._transport.send(body, self._limits.timeout_s)
@@ -287,7 +293,7 @@ class ExportQueue(Generic[T]):
                 return
             self._hurry.wait(pause_s)
             self._hurry.clear()
-            pause_s = min(pause_s * 2, _MAX_PAUSE_S)
+            pause_s = min(pause_s * 2, MAX_PAUSE_S)
         self._dropped += count
 
     def _warn(self, why: object) -> None:

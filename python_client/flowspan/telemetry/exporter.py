@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 # Set in the exporter's thread, so that an instrumented gRPC or HTTP library does not trace the
 # export itself. The name has an underscore until the specification settles the mechanism.
@@ -24,13 +24,20 @@ from flowspan import clock
 from flowspan.after_fork import renew_after_fork
 from flowspan.own_threads import own_thread
 from flowspan.telemetry.endpoint import SendError, Transport
+from flowspan.telemetry.export_queue import (
+    FIRST_PAUSE_S,
+    GATHER_S,
+    MAX_PAUSE_S,
+    MAX_REQUEST_BYTES,
+    QueueLimits,
+)
 from flowspan.telemetry.fast_span import FastRunSpan, FastSpan
 from flowspan.telemetry.otlp import encode_head, encode_request, encode_span
 from flowspan.telemetry.process_end import at_end_of_child, exit_time_left
 from flowspan.telemetry.run_encoding import encode_run_span
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from opentelemetry.context import Context
 
@@ -42,54 +49,13 @@ Encoded: TypeAlias = tuple[Head, bytes]
 Groups: TypeAlias = dict[Head, list[bytes | bytearray]]
 
 _SAMPLED = 1
-_MAX_REQUEST_BYTES = 3_000_000
-"""Maximum request size; receivers accept 4 MB by default (gRPC's default)."""
-_GATHER_S = 0.02
-"""Time that the first spans after an idle period wait for others."""
 _CHUNK_SPANS = 256
 _CHUNK_BYTES = 250_000
 """Maximum size of encoded spans that are joined, which takes less memory than single ones."""
 _UNENCODED_SPANS = 2_048
 """Number of queued spans above which the thread that ends a span encodes it."""
-_FIRST_PAUSE_S = 0.2
-_MAX_PAUSE_S = 10.0
 
-
-class Limits(NamedTuple):
-    """The limits of the exporter; the OTEL_BSP_* variables set them.
-
-    Attributes:
-        delay_s: Maximum time that a span waits for others, and minimum time between requests.
-        queue_spans: Maximum number of queued spans.
-        batch_spans: Maximum number of spans in a request.
-        timeout_s: Maximum duration of a request.
-    """
-
-    delay_s: float = 0.2
-    queue_spans: int = 65_536
-    batch_spans: int = 4_096
-    timeout_s: float = 10.0
-
-
-_DEFAULTS = Limits()
-
-
-def limits_of(environ: Mapping[str, str], timeout_s: float) -> Limits:
-    """Return the limits from the environment; values that are not positive numbers are ignored."""
-
-    def number(name: str, default: float) -> float:
-        try:
-            value = float(environ.get(name, ""))
-        except ValueError:
-            return default
-        return value if value > 0 else default
-
-    return Limits(
-        delay_s=number("OTEL_BSP_SCHEDULE_DELAY", _DEFAULTS.delay_s * 1000) / 1000,
-        queue_spans=int(number("OTEL_BSP_MAX_QUEUE_SIZE", _DEFAULTS.queue_spans)),
-        batch_spans=int(number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _DEFAULTS.batch_spans)),
-        timeout_s=timeout_s,
-    )
+_DEFAULTS = QueueLimits()
 
 
 class Chunk:
@@ -141,12 +107,14 @@ class ExportingProcessor(SpanProcessor):
         limits: The limits.
     """
 
-    def __init__(self, transport: Transport, *, place: str, limits: Limits = _DEFAULTS) -> None:
+    def __init__(
+        self, transport: Transport, *, place: str, limits: QueueLimits = _DEFAULTS
+    ) -> None:
         self._transport = transport
         self._place = place
         self._limits = limits
-        self._step_s = min(_GATHER_S, limits.delay_s)
-        self._chunk_spans = min(_CHUNK_SPANS, limits.batch_spans)
+        self._step_s = min(GATHER_S, limits.delay_s)
+        self._chunk_spans = min(_CHUNK_SPANS, limits.batch_items)
         self._heads: dict[tuple[int, int], tuple[Head, object, object]] = {}
         self._dropped = 0
         self._warned = False
@@ -199,7 +167,7 @@ class ExportingProcessor(SpanProcessor):
         elif not span.flags & _SAMPLED:
             return
         waiting = len(self._queue)
-        if self._closing or waiting + self._encoded >= self._limits.queue_spans:
+        if self._closing or waiting + self._encoded >= self._limits.queue_items:
             self._dropped += 1
             return
         if waiting < _UNENCODED_SPANS:
@@ -208,7 +176,7 @@ class ExportingProcessor(SpanProcessor):
             self._encode_here(span)
         if not self._armed:
             self._arm()
-        elif waiting == self._limits.batch_spans:
+        elif waiting == self._limits.batch_items:
             self._hurry.set()
 
     def send_soon(self) -> None:
@@ -322,7 +290,7 @@ class ExportingProcessor(SpanProcessor):
     def _gather(self, until_s: float) -> None:
         """Encode what ends until a point in time, or until there is a reason to send it now."""
         self._encode_queue()
-        while self._encoded < self._limits.batch_spans and not self._flushes:
+        while self._encoded < self._limits.batch_items and not self._flushes:
             rest_s = until_s - clock.monotonic()
             if rest_s <= 0:
                 return
@@ -368,7 +336,7 @@ class ExportingProcessor(SpanProcessor):
             if isinstance(item, Chunk):
                 size += len(item.data)
                 count += item.count
-                if groups and (count > self._limits.batch_spans or size > _MAX_REQUEST_BYTES):
+                if groups and (count > self._limits.batch_items or size > MAX_REQUEST_BYTES):
                     count -= item.count
                     break
                 groups.setdefault(item.head, []).append(item.data)
@@ -395,7 +363,7 @@ class ExportingProcessor(SpanProcessor):
 
     def _send(self, body: bytes, count: int) -> None:
         """Send a request until it is delivered, refused permanently, or the process ends."""
-        pause_s = _FIRST_PAUSE_S
+        pause_s = FIRST_PAUSE_S
         while True:
             try:
                 self._look_at(self._transport.send(body, self._limits.timeout_s))
@@ -410,7 +378,7 @@ class ExportingProcessor(SpanProcessor):
                 return
             self._hurry.wait(pause_s)
             self._hurry.clear()
-            pause_s = min(pause_s * 2, _MAX_PAUSE_S)
+            pause_s = min(pause_s * 2, MAX_PAUSE_S)
         self._dropped += count
 
     def _look_at(self, response: bytes) -> None:

@@ -32,7 +32,8 @@ from opentelemetry.sdk.version import __version__ as sdk_version
 from flowspan.connection.process_resource import HOST_NAME, PROCESS_ID, default_attributes
 from flowspan.exceptions import ConfigError
 from flowspan.telemetry import early
-from flowspan.telemetry.exporter import ExportingProcessor, limits_of
+from flowspan.telemetry.export_queue import queue_limits_of
+from flowspan.telemetry.exporter import ExportingProcessor
 from flowspan.telemetry.fast_tracer import FastTracer, Processors
 from flowspan.telemetry.process_end import begin_exit
 from flowspan.telemetry.run_span import SCOPE_NAME
@@ -209,7 +210,7 @@ def _processor(name: str, target: Target, environ: Mapping[str, str]) -> SpanPro
         return ExportingProcessor(
             transport_to(target),
             place=target.url,
-            limits=limits_of(environ, target.timeout_s),
+            limits=queue_limits_of(environ, target.timeout_s, "OTEL_BSP"),
         )
     if name == "console":
         return SimpleSpanProcessor(ConsoleSpanExporter(out=sys.stdout))

@@ -29,7 +29,7 @@ the first run of a local service."""
 
 
 class ExceptionSignal(NamedTuple):
-    """How the service's own receiver gets exceptions: as log records."""
+    """The export of exceptions to the service's own receiver as log records."""
 
     receiver: Receiver
     """The receiver of logs."""
@@ -38,7 +38,7 @@ class ExceptionSignal(NamedTuple):
 
 
 def exception_signal_of(logs: Receivers, environ: Mapping[str, str]) -> ExceptionSignal | None:
-    """Return how the service's own receiver gets exceptions; None for events of spans.
+    """Return the receiver of exceptions as log records; None if they stay events of spans.
 
     Args:
         logs: The receivers of logs. Without one of the service, the events stay.

@@ -146,7 +146,7 @@ DRIVERS: dict[CodeType, str] = {
 
 
 class Frames:
-    """What lies between user code and the driver that called it."""
+    """The frames between user code and the driver that called it."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, list[CodeType], bool]] = []

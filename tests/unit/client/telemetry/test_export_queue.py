@@ -73,8 +73,8 @@ def encoder() -> Lines:
 
 @pytest.fixture
 def make(monkeypatch: pytest.MonkeyPatch, encoder: Lines) -> Iterator[Make]:
-    monkeypatch.setattr(export_queue, "_FIRST_PAUSE_S", 0.001)
-    monkeypatch.setattr(export_queue, "_GATHER_S", 3600)
+    monkeypatch.setattr(export_queue, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(export_queue, "GATHER_S", 3600)
     made = []
 
     def build(**limits: float) -> tuple[ExportQueue[str], FakeTransport]:

@@ -16,7 +16,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from flowspan.telemetry import exporter as exporter_module
 from flowspan.telemetry.endpoint import SendError
-from flowspan.telemetry.exporter import ExportingProcessor, Limits, limits_of
+from flowspan.telemetry.export_queue import QueueLimits, queue_limits_of
+from flowspan.telemetry.exporter import ExportingProcessor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,14 +70,14 @@ Make = "Callable[..., tuple[ExportingProcessor, FakeTransport, Callable[[str], N
 @pytest.fixture
 def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     """Create a processor over a fake transport, and a function that ends a span with a name."""
-    monkeypatch.setattr(exporter_module, "_FIRST_PAUSE_S", 0.001)
-    monkeypatch.setattr(exporter_module, "_GATHER_S", 3600)
+    monkeypatch.setattr(exporter_module, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(exporter_module, "GATHER_S", 3600)
     made = []
 
-    def build(limits: Limits | None = None, *, sampler=None):
+    def build(limits: QueueLimits | None = None, *, sampler=None):
         transport = FakeTransport()
         processor = ExportingProcessor(
-            transport, place="nowhere", limits=limits or Limits(delay_s=0.001)
+            transport, place="nowhere", limits=limits or QueueLimits(delay_s=0.001)
         )
         provider = TracerProvider(shutdown_on_exit=False, sampler=sampler)
         provider.add_span_processor(processor)
@@ -98,7 +99,7 @@ def test_ended_spans_arrive_without_being_asked_for(make: Make) -> None:
 
 
 def test_a_flush_delivers_all_that_ended(make: Make) -> None:
-    processor, transport, end = make(Limits(delay_s=3600))
+    processor, transport, end = make(QueueLimits(delay_s=3600))
     for number in range(10):
         end(str(number))
     assert processor.force_flush(WAIT_S * 1000)
@@ -124,15 +125,15 @@ def test_a_flush_with_nothing_to_do_is_done(make: Make) -> None:
 
 
 def test_requests_are_bounded(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    processor, transport, end = make(Limits(delay_s=3600, batch_spans=4))
+    processor, transport, end = make(QueueLimits(delay_s=3600, batch_items=4))
     for number in range(10):
         end(str(number))
     processor.force_flush(WAIT_S * 1000)
     assert [len(request) for request in transport.requests] == [4, 4, 2]
 
-    monkeypatch.setattr(exporter_module, "_MAX_REQUEST_BYTES", 1)
+    monkeypatch.setattr(exporter_module, "MAX_REQUEST_BYTES", 1)
     monkeypatch.setattr(exporter_module, "_CHUNK_BYTES", 1)
-    processor, transport, end = make(Limits(delay_s=3600))
+    processor, transport, end = make(QueueLimits(delay_s=3600))
     end("a")
     end("b")
     processor.force_flush(WAIT_S * 1000)
@@ -190,7 +191,7 @@ def test_a_transport_that_breaks_does_not_end_the_thread(make: Make) -> None:
 
 
 def test_a_full_queue_drops_what_is_new(make: Make, caplog: pytest.LogCaptureFixture) -> None:
-    processor, transport, end = make(Limits(delay_s=0.001, queue_spans=3))
+    processor, transport, end = make(QueueLimits(delay_s=0.001, queue_items=3))
     transport.gate = threading.Event()
     end("first")
     assert transport.tried.acquire(timeout=WAIT_S), "the thread must hold the first span"
@@ -205,7 +206,7 @@ def test_a_full_queue_drops_what_is_new(make: Make, caplog: pytest.LogCaptureFix
 def test_the_end_of_the_process_gives_up_on_a_receiver_that_is_away(
     make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    processor, transport, end = make(Limits(delay_s=3600))
+    processor, transport, end = make(QueueLimits(delay_s=3600))
     transport.failures = [SendError("away", retryable=True) for _ in range(100)]
     end("a")
     processor.shutdown(WAIT_S)
@@ -219,7 +220,7 @@ def test_the_end_of_the_process_gives_up_on_a_receiver_that_is_away(
 def test_the_end_of_the_process_does_not_wait_for_a_receiver_that_hangs(
     make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    processor, transport, end = make(Limits(delay_s=3600, batch_spans=1))
+    processor, transport, end = make(QueueLimits(delay_s=3600, batch_items=1))
     transport.gate = threading.Event()
     end("a")
     end("b")
@@ -261,7 +262,7 @@ def test_a_receiver_that_refuses_some_spans_is_reported(
 
 
 def test_a_forked_child_does_not_send_what_its_parent_sends(make: Make) -> None:
-    processor, transport, end = make(Limits(delay_s=3600))
+    processor, transport, end = make(QueueLimits(delay_s=3600))
     end("of the parent")
     processor.after_fork()
     end("of the child")
@@ -271,19 +272,20 @@ def test_a_forked_child_does_not_send_what_its_parent_sends(make: Make) -> None:
 
 
 def test_limits_of_the_environment() -> None:
-    limits = limits_of(
+    limits = queue_limits_of(
         {
             "OTEL_BSP_SCHEDULE_DELAY": "500",
             "OTEL_BSP_MAX_QUEUE_SIZE": "7",
             "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "nonsense",
         },
         timeout_s=3.0,
+        prefix="OTEL_BSP",
     )
-    assert limits == Limits(delay_s=0.5, queue_spans=7, timeout_s=3.0)
+    assert limits == QueueLimits(delay_s=0.5, queue_items=7, timeout_s=3.0)
 
 
 def test_spans_are_sent_soon_if_asked_for(make: Make) -> None:
-    processor, transport, end = make(Limits(delay_s=3600))
+    processor, transport, end = make(QueueLimits(delay_s=3600))
     processor.send_soon()
     end("a")
     processor.send_soon()
@@ -296,7 +298,7 @@ def test_many_waiting_spans_are_kept_as_bytes(make: Make, monkeypatch: pytest.Mo
     """While the receiver hangs, the thread that ends a span encodes it if many spans wait."""
     monkeypatch.setattr(exporter_module, "_UNENCODED_SPANS", 3)
     monkeypatch.setattr(exporter_module, "_CHUNK_SPANS", 4)
-    processor, transport, end = make(Limits(delay_s=0.001, queue_spans=20))
+    processor, transport, end = make(QueueLimits(delay_s=0.001, queue_items=20))
     transport.gate = threading.Event()
     end("first")
     assert transport.tried.acquire(timeout=WAIT_S)
@@ -315,7 +317,7 @@ def test_many_waiting_spans_are_kept_as_bytes(make: Make, monkeypatch: pytest.Mo
 def test_span_that_cannot_be_encoded_is_left_out(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    processor, transport, end = make(Limits(delay_s=3600))
+    processor, transport, end = make(QueueLimits(delay_s=3600))
     encode = exporter_module.encode_span
 
     def broken(span: ReadableSpan) -> bytes:
@@ -334,7 +336,7 @@ def test_threads_that_end_spans_at_once_lose_none(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exporter_module, "_UNENCODED_SPANS", 5)
-    processor, transport, end = make(Limits(delay_s=0.001, batch_spans=50))
+    processor, transport, end = make(QueueLimits(delay_s=0.001, batch_items=50))
     monkeypatch.setattr(processor, "_step_s", 0.001)
 
     def work(thread: int) -> None:
