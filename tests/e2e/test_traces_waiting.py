@@ -89,8 +89,10 @@ def test_the_start_of_a_worker_process_is_no_work(
     assert waits_of(receiver, second) == ["process"], "the only worker was busy"
     for span in (first, second):
         (wait,) = [each for each in receiver.named("waiting") if each.parent_id == span.span_id]
-        work_s = seconds(span) - seconds(wait)
-        assert 0.05 <= work_s < min(0.4, seconds(wait))
+        queued_s = span.attributes["flowspan.queued_s"]
+        assert queued_s == pytest.approx((wait.end_ns - span.start_ns) / 1e9, abs=1e-6)
+        assert span.attributes["flowspan.run_s"] == pytest.approx(seconds(span) - queued_s)
+        assert span.attributes["flowspan.run_s"] >= 0.05
         assert [name for name, _, _ in span.events] == ["flowspan.running"]
 
 
